@@ -1,0 +1,8 @@
+"""Cost on an accelerator: cycles, traffic and energy of a network, for every width."""
+
+from intsim.costing.dataflows import Array
+from intsim.costing.estimate import Estimate, LayerCost, estimate
+from intsim.costing.target import Target, list_targets, load_target
+from intsim.costing.workload import Gemm, Layer
+
+__all__ = ["Array", "Estimate", "Gemm", "Layer", "LayerCost", "Target", "estimate", "list_targets", "load_target"]

@@ -1,0 +1,89 @@
+"""Numbers of a target file: each with its unit and the source that it was taken from.
+
+    bandwidth = { value = 64, unit = "bit/cycle", source = "LPDDR4-3200 x16 at 500 MHz, rounded down" }
+
+A unit is part of the type, so a file that states pJ where pJ/bit is meant does not load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from intsim.errors import CostError
+
+
+class Record(BaseModel):
+    """A table of a target file: nothing unknown, nothing missing, never changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Count(Record):
+    """A whole number above zero."""
+
+    value: int = Field(gt=0, strict=True)
+    unit: str
+    source: str = Field(min_length=1)
+
+
+class Amount(Record):
+    """A real number, zero or above."""
+
+    value: float = Field(ge=0, strict=True)
+    unit: str
+    source: str = Field(min_length=1)
+
+
+Q = TypeVar("Q", Count, Amount)
+T = TypeVar("T")
+
+
+def _in_unit(unit: str) -> AfterValidator:
+    def check(quantity: Q) -> Q:
+        if quantity.unit != unit:
+            raise ValueError(
+                f"expected the unit '{unit}', got '{quantity.unit}'; convert the value and write that unit"
+            )
+        return quantity
+
+    return AfterValidator(check)
+
+
+Units = Annotated[Count, _in_unit("unit")]
+Bits = Annotated[Count, _in_unit("bit")]
+BitsPerCycle = Annotated[Count, _in_unit("bit/cycle")]
+BitsPerCyclePerPort = Annotated[Count, _in_unit("bit/cycle/port")]
+Megahertz = Annotated[Count, _in_unit("MHz")]
+Picojoules = Annotated[Amount, _in_unit("pJ")]
+PicojoulesPerBit = Annotated[Amount, _in_unit("pJ/bit")]
+PicojoulesPerCycle = Annotated[Amount, _in_unit("pJ/cycle")]
+
+
+def checked(where: str, validate: Callable[[], T]) -> T:
+    """What `validate` returns; its first complaint becomes one CostError that names the field."""
+    try:
+        return validate()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # The tag of a union of tables is a location to pydantic but not a key of the file.
+        keys = [str(key) for key in first["loc"] if str(key) not in _TAGS]
+        field = ".".join(keys) or "the file"
+        raise CostError(f"target {where}: {field}: {_plain(first['type'], first['msg'], first.get('input'))}") from None
+
+
+_TAGS = {"systolic", "scalesim3", "fusion", "fit", "per_step", "per_cycle"}
+
+
+def _plain(kind: str, message: str, got: object) -> str:
+    match kind:
+        case "missing":
+            return "missing field; it must be stated, with its unit and source where it is a number"
+        case "extra_forbidden":
+            return "unknown field; remove it or correct its spelling"
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case _:
+            return f"{message[0].lower()}{message[1:]}, got {got!r}"

@@ -1,0 +1,242 @@
+"""The schema of a target file: an accelerator as data, checked on loading.
+
+How a width changes throughput is data as well. Each operand has a table of steps: up to so many bits, a unit takes
+`lanes` operands side by side, and a step lasts `cycles`. Lanes of both operands multiply, each along its axis of the
+product, and so do cycles:
+
+    fixed 8-bit units      8 bits: 1 lane, 1 cycle
+    Bit Fusion             2 bits: 4 lanes, 4 bits: 2, 8 bits: 1, both operands along K
+    bit-serial operand     b bits: 1 lane, b cycles
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, field_validator
+
+from intsim.costing.dataflows import Array
+from intsim.costing.energy import ArrayCycle, MacEnergy
+from intsim.costing.memory import Buffer, ExternalMemory, PortedBuffer
+from intsim.costing.quantity import Bits, Megahertz, PicojoulesPerCycle, Record, Units, checked
+from intsim.costing.workload import Gemm, Layer, ceil_div
+from intsim.errors import CostError
+
+BUILTIN = Path(__file__).parent / "targets"
+
+
+class ArraySize(Record):
+    """Units of the array."""
+
+    rows: Units
+    columns: Units
+
+
+class WidthStep(Record):
+    """Operands of at most `up_to_bits` bits: lanes of them per unit, cycles per step."""
+
+    up_to_bits: int = Field(gt=0, strict=True)
+    lanes: int = Field(gt=0, strict=True)
+    cycles: int = Field(gt=0, strict=True)
+
+
+class OperandWidths(Record):
+    """Throughput of one operand by its width; lanes lie along one axis of the product."""
+
+    axis: Literal["M", "K", "N"]
+    steps: tuple[WidthStep, ...] = Field(min_length=1)
+    source: str = Field(min_length=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _ascending(cls, steps: tuple[WidthStep, ...]) -> tuple[WidthStep, ...]:
+        widths = [step.up_to_bits for step in steps]
+        if widths != sorted(set(widths)):
+            raise ValueError(f"widths must ascend, got {widths}")
+        return steps
+
+    @property
+    def widest_bits(self) -> int:
+        return self.steps[-1].up_to_bits
+
+    def at(self, bits: int) -> WidthStep | None:
+        return next((step for step in self.steps if bits <= step.up_to_bits), None)
+
+
+class Widths(Record):
+    """Throughput of both operands by their widths."""
+
+    weights: OperandWidths
+    activations: OperandWidths
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What the units do with a layer's widths: MACs side by side along each axis, and cycles per step."""
+
+    m: int = 1
+    k: int = 1
+    n: int = 1
+    cycles: int = 1
+
+    @property
+    def lanes(self) -> int:
+        return self.m * self.k * self.n
+
+    def steps(self, gemm: Gemm) -> Gemm:
+        """The product counted in whole lanes."""
+        return Gemm(ceil_div(gemm.m, self.m), ceil_div(gemm.k, self.k), ceil_div(gemm.n, self.n), gemm.count)
+
+
+class _Target(Record):
+    """What every target states."""
+
+    name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    notes: tuple[str, ...] = Field(description="caveats that every estimate repeats")
+    array: ArraySize
+    clock: Megahertz
+    widths: Widths
+    accumulator: Bits
+    mac_energy: MacEnergy
+    leakage: PicojoulesPerCycle = Field(description="per unit of the array, every cycle")
+
+    # Targets are kept once per file and compared by identity, so that results can be memoized by target.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @property
+    def size(self) -> Array:
+        return Array(self.array.rows.value, self.array.columns.value)
+
+    def throughput(self, layer: Layer) -> Throughput:
+        """Lanes and cycles for the layer's widths; CostError where the target has no such width."""
+        factors = {"m": 1, "k": 1, "n": 1, "cycles": 1}
+        asked = (
+            ("weights", self.widths.weights, layer.weight_bits),
+            ("activations", self.widths.activations, layer.act_bits),
+        )
+        for name, widths, bits in asked:
+            step = widths.at(bits)
+            if step is None:
+                raise CostError(
+                    f"layer '{layer.name}': {name} have {bits} bits, but target '{self.name}' supports 1 to "
+                    f"{widths.widest_bits}; use fewer bits or another target"
+                )
+            factors[widths.axis.lower()] *= step.lanes
+            factors["cycles"] *= step.cycles
+        return Throughput(**factors)
+
+
+class SystolicMemory(Record):
+    """Memories of a systolic array; `accumulators` holds partial sums at the accumulator's width."""
+
+    weights: PortedBuffer
+    activations: PortedBuffer
+    accumulators: PortedBuffer
+    dram: ExternalMemory
+
+
+class Dataflow(Record):
+    """Which axis streams, and how the cycles of a fold are counted (dataflows.py)."""
+
+    kind: Literal["output_stationary", "weight_stationary", "input_stationary"]
+    count: Literal["full", "tight"]
+    source: str = Field(min_length=1)
+
+
+class SystolicTarget(_Target):
+    """A physical systolic array: its walk of the product, three buffers, and a channel to memory."""
+
+    model: Literal["systolic"]
+    dataflow: Dataflow
+    memory: SystolicMemory
+
+
+class FreeMemory(Record):
+    """Memories of simulators whose on-chip buffers always keep up with the array."""
+
+    weights: Buffer
+    activations: Buffer
+    accumulators: Buffer
+    dram: ExternalMemory
+
+
+class ScaleSimTarget(_Target):
+    """SCALE-Sim 3.0.0 in its CALC mode, which never stalls; cycles as it reports them (scalesim.py)."""
+
+    model: Literal["scalesim3"]
+    dataflow: Literal["output_stationary", "weight_stationary", "input_stationary"]
+    memory: FreeMemory
+
+
+class FusionTarget(_Target):
+    """A Bit Fusion array: tile sizes and loop order are searched for the fewest cycles, then the least energy."""
+
+    model: Literal["fusion"]
+    mac_energy: ArrayCycle
+    memory: FreeMemory
+
+    @field_validator("widths")
+    @classmethod
+    def _fused_along_k(cls, widths: Widths) -> Widths:
+        if (widths.weights.axis, widths.activations.axis) != ("K", "K"):
+            raise ValueError('a fusion unit adds its products, so both operands must have axis = "K"')
+        return widths
+
+
+Target = SystolicTarget | ScaleSimTarget | FusionTarget
+_SCHEMA: TypeAdapter[Target] = TypeAdapter(Annotated[Target, Field(discriminator="model")])
+
+
+def list_targets() -> list[str]:
+    """Names of the targets that come with intsim."""
+    return sorted(path.stem for path in BUILTIN.glob("*.toml"))
+
+
+def load_target(name: str | Path) -> Target:
+    """The target of that name, or of a .toml file at that path.
+
+    raises   CostError: no such target, not TOML, or a field that is missing, unknown, of the wrong unit or range
+    """
+    path = Path(name) if str(name).endswith(".toml") else BUILTIN / f"{name}.toml"
+    try:
+        stamp = path.stat().st_mtime_ns
+    except OSError:
+        raise CostError(_not_found(str(name))) from None
+    return _load(path.resolve(), stamp)
+
+
+@cache
+def _load(path: Path, stamp: int) -> Target:
+    """The file as it was at modification time `stamp`, so that an edited file is read again."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CostError(f"target {path}: not a readable TOML file: {error}") from None
+    return checked(str(path), lambda: _SCHEMA.validate_python(table))
+
+
+def _not_found(name: str) -> str:
+    if name.endswith(".toml"):
+        return (
+            f"target file {name}: cannot be read; state the path of a .toml file, or one of {', '.join(list_targets())}"
+        )
+    near = get_close_matches(name, list_targets(), n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"target '{name}': unknown; {hint}known are {', '.join(list_targets())}, or state a path that ends in .toml"
+
+
+@lru_cache(maxsize=1024)
+def with_array(target: Target, size: Array) -> Target:
+    """The same target with another number of units; buffers and bandwidths stay as the file states them."""
+    rows = target.array.rows.model_copy(update={"value": size.rows})
+    columns = target.array.columns.model_copy(update={"value": size.columns})
+    return target.model_copy(update={"array": ArraySize(rows=rows, columns=columns)})

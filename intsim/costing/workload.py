@@ -1,0 +1,113 @@
+"""What a layer asks of an accelerator: its extents and widths, and the matrix multiplication that it is.
+
+Everything here is per sample; the batch is an argument of the estimate, because a graph does not know it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from intsim.errors import CostError
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer that is at least a / b, for b > 0."""
+    return -(-a // b)
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """`count` independent products of an (m, k) by a (k, n) matrix."""
+
+    m: int
+    k: int
+    n: int
+    count: int = 1
+
+    @property
+    def macs(self) -> int:
+        return self.count * self.m * self.k * self.n
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with multiply-accumulates: a convolution, a linear layer or a product of two activations.
+
+    name          the layer's name; layers that differ in nothing else cost the same and compare equal
+    kind          conv, linear (a 1x1 convolution over `out_width` positions), or matmul (the second operand is an
+                  activation too, one per group and sample, so the batch multiplies `groups` instead of the rows)
+    in_channels, out_channels    over all groups
+    in_height, in_width          input positions that are stored, padding excluded
+    out_height, out_width        output positions
+    kernel, stride, dilation     (vertical, horizontal)
+    weight_bits, act_bits, out_bits    widths of the second operand, the first and the result as stored
+    from_input    the activations are the network's input (Bit Fusion treats such a convolution apart)
+    raises        CostError if an extent is below 1 or the groups do not divide the channels
+    """
+
+    name: str = field(compare=False)
+    kind: Literal["conv", "linear", "matmul"]
+    in_channels: int
+    out_channels: int
+    weight_bits: int
+    act_bits: int
+    out_bits: int
+    in_height: int = 1
+    in_width: int = 1
+    out_height: int = 1
+    out_width: int = 1
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    from_input: bool = False
+
+    def __post_init__(self) -> None:
+        extents = [self.in_channels, self.out_channels, self.weight_bits, self.act_bits, self.out_bits, self.groups]
+        extents += [self.in_height, self.in_width, self.out_height, self.out_width]
+        extents += [*self.kernel, *self.stride, *self.dilation]
+        if min(extents) < 1:
+            raise CostError(f"layer '{self.name}': every extent and width must be at least 1, got {min(extents)}")
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise CostError(
+                f"layer '{self.name}': {self.groups} groups do not divide its {self.in_channels} input and "
+                f"{self.out_channels} output channels"
+            )
+
+    @property
+    def group_in_channels(self) -> int:
+        return self.in_channels // self.groups
+
+    @property
+    def group_out_channels(self) -> int:
+        return self.out_channels // self.groups
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample, products with padding included."""
+        return self.gemm(1).macs
+
+    def gemm(self, batch: int) -> Gemm:
+        """M output pixels of the batch, K = input channels of a group x kernel, N output channels of a group."""
+        pixels = self.out_height * self.out_width
+        depth = self.group_in_channels * self.kernel[0] * self.kernel[1]
+        if self.kind == "matmul":
+            return Gemm(pixels, depth, self.group_out_channels, self.groups * batch)
+        return Gemm(batch * pixels, depth, self.group_out_channels, self.groups)
+
+    def input_bits(self, gemm: Gemm, rows: int) -> int:
+        """Bits of stored input, of one group, that `rows` consecutive rows of the matrix view can need.
+
+        They span at most ceil((rows - 1) / out_width) + 1 output lines, and whole images beyond one image's rows.
+        """
+        pixels = self.out_height * self.out_width
+        line_bits = self.in_width * self.group_in_channels * self.act_bits
+        if rows >= pixels:
+            images = min(gemm.m // pixels, ceil_div(rows - 1, pixels) + 1)
+            return images * self.in_height * line_bits
+        lines = min(self.out_height, ceil_div(rows - 1, self.out_width) + 1)
+        window = (self.kernel[0] - 1) * self.dilation[0] + 1
+        needed = min(self.in_height, (lines - 1) * self.stride[0] + window)
+        straddles_images = gemm.m > pixels and pixels % rows != 0
+        return (needed + max(0, window - self.stride[0]) * straddles_images) * line_bits
