@@ -8,7 +8,7 @@ one IEEE 754 float64 operation (PRelu and Terms are as many as their formula has
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -125,11 +125,26 @@ class Chain:
             value = apply_step(step, value, levels, axis)
         return value.astype(np.int64)
 
+    def at_channel(self, channel: int) -> Chain:
+        """The chain of one channel, with parameters per tensor."""
+        return replace(self, steps=tuple(_at_channel(step, channel) for step in self.steps))
+
     @property
     def tail(self) -> ToCodes | CountThresholds:
         last = self.steps[-1]
         assert isinstance(last, ToCodes | CountThresholds)
         return last
+
+
+def _at_channel(step: Step, channel: int) -> Step:
+    def pick(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(pick(v) for v in value)
+        if isinstance(value, np.ndarray) and value.ndim == 1 and not isinstance(step, CountThresholds):
+            return value[channel if value.size > 1 else 0]
+        return value
+
+    return type(step)(**{f.name: pick(getattr(step, f.name)) for f in fields(step)})
 
 
 def apply_step(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from intsim.dtypes import IntType
 from intsim.errors import GraphError
 from intsim.ir.graph import Graph, Node
 from intsim.ir.ops.table import Table
@@ -67,10 +69,15 @@ def _check_parameters(graph: Graph, node: Node) -> None:
         if (np.diff(thresholds, axis=1) < 0).any():
             channel = int(np.argwhere((np.diff(thresholds, axis=1) < 0).any(axis=1))[0, 0])
             raise GraphError(f"thresholds of channel {channel} are not sorted")
-        element = node.op.out.element
-        if base.min() < element.min or base.max() + thresholds.shape[1] > element.max:
-            raise GraphError(f"base {base.min()}..{base.max()} with {thresholds.shape[1]} thresholds leaves {element}")
+        _check_codes(node.op.out.element, thresholds, base, values[0].type.integer.element)
     if isinstance(node.op, Table):
         element = node.op.out.element
         if values[0].codes.min() < element.min or values[0].codes.max() > element.max:
             raise GraphError(f"table entries leave {element}")
+
+
+def _check_codes(out: IntType, thresholds: NDArray[np.int64], base: NDArray[np.int64], element: IntType) -> None:
+    """Base plus thresholds stay in the result's type; entries at an end of their own type fill rows and do not count."""
+    counted = ((thresholds != element.min) & (thresholds != element.max)).sum(axis=1)
+    if base.min() < out.min or (base + counted).max() > out.max:
+        raise GraphError(f"base {base.min()}..{base.max()} with up to {counted.max()} thresholds leaves {out}")
