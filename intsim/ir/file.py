@@ -132,7 +132,9 @@ def _as_file_error(path: Path) -> Iterator[None]:
     except IntsimError as error:
         raise FileFormatError(f"{path}: {error}") from None
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
-        raise FileFormatError(f"{path}: not a readable .intsim file ({type(error).__name__}: {str(error)[:80]})") from None
+        raise FileFormatError(
+            f"{path}: not a readable .intsim file ({type(error).__name__}: {str(error)[:80]})"
+        ) from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -208,7 +210,9 @@ def _decode_constant(type: TensorType, item: Any, blob: _Blob, packed: NDArray[n
     elif packed is not None and packed.size == (count * element.bits + 7) // 8:
         codes = unpack_bits(packed, element, count)
     else:
-        raise GraphError(f"expected {(count * element.bits + 7) // 8} bytes, got {0 if packed is None else packed.size}")
+        raise GraphError(
+            f"expected {(count * element.bits + 7) // 8} bytes, got {0 if packed is None else packed.size}"
+        )
     return Value(type, codes.reshape([int(e or 0) for e in type.shape]))
 
 

@@ -106,7 +106,9 @@ def directions(chain: Chain, low: NDArray[np.int64], high: NDArray[np.int64]) ->
 def _enumerate(chain: Chain, channel: int, low: int, high: int) -> bool:
     """Whether a channel's code rises, from every accumulator between low and high."""
     if high - low >= ENUMERATED:
-        raise LoweringError(f"channel {channel} has a negative slope over {high - low + 1} accumulators: too many to check")
+        raise LoweringError(
+            f"channel {channel} has a negative slope over {high - low + 1} accumulators: too many to check"
+        )
     steps = np.diff(chain.at_channel(channel).evaluate([np.arange(low, high + 1)], axis=0))
     if (steps >= 0).all() or (steps <= 0).all():
         return bool((steps >= 0).all())
