@@ -2,7 +2,20 @@
 
 from intsim.costing.dataflows import Array
 from intsim.costing.estimate import Estimate, LayerCost, estimate
-from intsim.costing.target import Target, list_targets, load_target
+from intsim.costing.target import FusionTarget, ScaleSimTarget, SystolicTarget, Target, list_targets, load_target
 from intsim.costing.workload import Gemm, Layer
 
-__all__ = ["Array", "Estimate", "Gemm", "Layer", "LayerCost", "Target", "estimate", "list_targets", "load_target"]
+__all__ = [
+    "Array",
+    "Estimate",
+    "FusionTarget",
+    "Gemm",
+    "Layer",
+    "LayerCost",
+    "ScaleSimTarget",
+    "SystolicTarget",
+    "Target",
+    "estimate",
+    "list_targets",
+    "load_target",
+]

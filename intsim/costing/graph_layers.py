@@ -26,6 +26,7 @@ def _layer_of(graph: Graph, node: Node) -> Layer | None:
     if not isinstance(node.op, Conv2d | Linear | Matmul):
         return None
     first, second = graph.operands(node)[:2]
+
     def layer(kind: Literal["conv", "linear", "matmul"], in_channels: int, out_channels: int) -> Layer:
         weight_bits, act_bits = second.integer.element.bits, first.integer.element.bits
         return Layer(node.name, kind, in_channels, out_channels, weight_bits, act_bits, _stored_bits(graph, node))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from intsim.errors import CostError
 
@@ -67,23 +68,32 @@ def checked(where: str, validate: Callable[[], T]) -> T:
     try:
         return validate()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        # The tag of a union of tables is a location to pydantic but not a key of the file.
-        keys = [str(key) for key in first["loc"] if str(key) not in _TAGS]
-        field = ".".join(keys) or "the file"
-        raise CostError(f"target {where}: {field}: {_plain(first['type'], first['msg'], first.get('input'))}") from None
+        raise CostError(f"target {where}: {_complaint(error.errors(include_url=False)[0])}") from None
 
 
+# Tags of unions: steps on the way to a field in pydantic's eyes, but no keys of the file.
 _TAGS = {"systolic", "scalesim3", "fusion", "fit", "per_step", "per_cycle"}
 
 
-def _plain(kind: str, message: str, got: object) -> str:
-    match kind:
+def _complaint(error: ErrorDetails) -> str:
+    """`field: what is wrong with it`, on one line."""
+    keys = [str(key) for key in error["loc"] if str(key) not in _TAGS]
+    context, got = error.get("ctx", {}), error["input"]
+    match error["type"]:
         case "missing":
-            return "missing field; it must be stated, with its unit and source where it is a number"
+            problem = "missing field; it must be stated, with its unit and source where it is a number"
         case "extra_forbidden":
-            return "unknown field; remove it or correct its spelling"
+            problem = "unknown field; remove it or correct its spelling"
         case "value_error":
-            return message.removeprefix("Value error, ")
+            problem = error["msg"].removeprefix("Value error, ")
+        case "union_tag_not_found":
+            keys.append(context["discriminator"].strip("'"))
+            problem = "missing field; it says what the rest of the table means"
+        case "union_tag_invalid":
+            keys.append(context["discriminator"].strip("'"))
+            problem = f"expected one of {context['expected_tags']}, got '{context['tag']}'"
+        case "model_type":
+            problem = f"expected a table such as {{ value = .., unit = .., source = .. }}, got {got!r}"
         case _:
-            return f"{message[0].lower()}{message[1:]}, got {got!r}"
+            problem = f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got!r}"
+    return f"{'.'.join(keys)}: {problem}"

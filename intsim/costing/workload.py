@@ -97,17 +97,22 @@ class Layer:
         return Gemm(batch * pixels, depth, self.group_out_channels, self.groups)
 
     def input_bits(self, gemm: Gemm, rows: int) -> int:
-        """Bits of stored input, of one group, that `rows` consecutive rows of the matrix view can need.
+        """Bits of stored input, of one group, that a tile of `rows` rows of the matrix view can need.
 
-        They span at most ceil((rows - 1) / out_width) + 1 output lines, and whole images beyond one image's rows.
+        Tiles begin at multiples of their rows. Lines between the first and the last that a tile needs are counted too.
         """
         pixels = self.out_height * self.out_width
-        line_bits = self.in_width * self.group_in_channels * self.act_bits
-        if rows >= pixels:
-            images = min(gemm.m // pixels, ceil_div(rows - 1, pixels) + 1)
-            return images * self.in_height * line_bits
-        lines = min(self.out_height, ceil_div(rows - 1, self.out_width) + 1)
-        window = (self.kernel[0] - 1) * self.dilation[0] + 1
-        needed = min(self.in_height, (lines - 1) * self.stride[0] + window)
-        straddles_images = gemm.m > pixels and pixels % rows != 0
-        return (needed + max(0, window - self.stride[0]) * straddles_images) * line_bits
+        images = min(gemm.m // pixels, _spanned(rows, pixels))
+        stored = images * self.in_height
+        if rows < pixels:
+            lines = _spanned(rows, self.out_width)
+            window = (self.kernel[0] - 1) * self.dilation[0] + 1
+            stored = min(stored, (lines - images) * self.stride[0] + images * window)
+        return stored * self.in_width * self.group_in_channels * self.act_bits
+
+
+def _spanned(count: int, size: int) -> int:
+    """Pieces of `size` that `count` items can touch, beginning at a multiple of `count`."""
+    if count % size == 0 or size % count == 0:
+        return ceil_div(count, size)
+    return ceil_div(count - 1, size) + 1
