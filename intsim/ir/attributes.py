@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,14 +172,14 @@ def _decode_plain(annotation: type, token: Any, arrays: Arrays) -> Any:
         return token
     if isinstance(token, str) and (issubclass(annotation, Enum) or annotation is Accumulator):
         try:
-            return Accumulator.parse(token) if annotation is Accumulator else annotation(token)
+            return Accumulator.parse(token) if annotation is Accumulator else cast(Any, annotation)(token)
         except ValueError:
             pass
     raise GraphError(f"expected {annotation.__name__}, got {str(token)[:60]!r}")
 
 
 @cache
-def _fields(cls: type) -> dict[str, tuple[Any, Any]]:
+def _fields(cls: Any) -> dict[str, tuple[Any, Any]]:
     """Annotation and default of every field of a dataclass."""
     hints = typing.get_type_hints(cls)
     return {f.name: (hints[f.name], f.default) for f in dataclasses.fields(cls)}
@@ -187,7 +187,7 @@ def _fields(cls: type) -> dict[str, tuple[Any, Any]]:
 
 def encode_fields(instance: Any, arrays: Arrays, defaults: bool = True) -> dict[str, Any]:
     """JSON of a dataclass's fields; without `defaults` those that have their default value are left out."""
-    fields = _fields(type(instance))
+    fields = _fields(cast(Any, type(instance)))
     values = {name: getattr(instance, name) for name in fields}
     return {
         name: encode(value, arrays)
@@ -198,7 +198,7 @@ def encode_fields(instance: Any, arrays: Arrays, defaults: bool = True) -> dict[
 
 def decode_fields(cls: Callable[..., T], token: Any, arrays: Arrays) -> T:
     """An instance of a dataclass from the JSON of its fields."""
-    fields = _fields(typing.cast(type, cls))
+    fields = _fields(cls)
     if not isinstance(token, dict) or not set(token) <= set(fields):
         raise GraphError(f"expected the fields {', '.join(fields)}, got {str(token)[:80]}")
     for name, (_, default) in fields.items():

@@ -2,7 +2,7 @@
 
 A chain is the definition that the integers have to reproduce: the PyTorch mirror executes it, lowering turns it into a
 shift, a multiplier or thresholds, and the proof shows that the two agree on every level that can occur. Every step is
-one IEEE 754 float64 operation (PRelu and Terms are as many as their formula has), so NumPy and PyTorch give the same bits.
+made of the IEEE 754 float64 operations that its formula shows, so NumPy and PyTorch give the same bits.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Function:
 
 @dataclass(frozen=True, eq=False)
 class ToCodes:
-    """q = clip(round(v) + zero_point, low, high), or clip(round(v + zero_point), low, high) with the zero point first."""
+    """q = clip(round(v) + zero_point, low, high); with the zero point first clip(round(v + zero_point), low, high)."""
 
     rounding: Rounding
     zero_point: int
@@ -173,13 +173,13 @@ def apply_step(
             return np.where(value >= 0, value, value * _along(slope, value.ndim, axis))
         case Function(name):
             return evaluate_function(name, value)
-        case ToCodes(rounding, zero_point, True, low, high):
-            return np.clip(round_float(value + zero_point, rounding), low, high)
-        case ToCodes(rounding, zero_point, False, low, high):
-            return np.clip(round_float(value, rounding) + zero_point, low, high)
+        case ToCodes():
+            if step.zero_point_first:
+                return np.clip(round_float(value + step.zero_point, step.rounding), step.low, step.high)
+            return np.clip(round_float(value, step.rounding) + step.zero_point, step.low, step.high)
         case CountThresholds(thresholds, strict, low):
-            side = "left" if strict else "right"
-            return (low + np.searchsorted(thresholds, value, side=side)).astype(np.float64)
+            passed = np.searchsorted(thresholds, value, side="left" if strict else "right")
+            return (low + passed).astype(np.float64)
 
 
 STEPS: Mapping[str, type] = {

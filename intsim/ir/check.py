@@ -77,7 +77,7 @@ def _check_parameters(graph: Graph, node: Node) -> None:
 
 
 def _check_codes(out: IntType, thresholds: NDArray[np.int64], base: NDArray[np.int64], element: IntType) -> None:
-    """Base plus thresholds stay in the result's type; entries at an end of their own type fill rows and do not count."""
+    """Base plus thresholds stay in the result's type; entries at an end of their own type only fill rows."""
     counted = ((thresholds != element.min) & (thresholds != element.max)).sum(axis=1)
     if base.min() < out.min or (base + counted).max() > out.max:
         raise GraphError(f"base {base.min()}..{base.max()} with up to {counted.max()} thresholds leaves {out}")

@@ -48,7 +48,7 @@ class Model:
 
 
 class _Blob:
-    """Arrays one after the other in one tensor; integers packed to the bits that they need, reals as float64 or float32."""
+    """Arrays one after the other in one tensor: integers packed to the bits that they need, reals as they are."""
 
     def __init__(self, data: bytes = b""):
         self.data = bytearray(data)
@@ -186,7 +186,7 @@ def _decode_graph(token: Any, blob: _Blob, tensors: Mapping[str, NDArray[Any]]) 
             constants[_name(name)] = _decode_constant(type, item, blob, tensors.get(name))
         except (GraphError, ValueError) as error:
             raise GraphError(f"constant '{name}': {error}") from None
-    nodes = tuple(_decode_node(*item, blob) for item in token["nodes"])
+    nodes = tuple(_decode_node(item, blob) for item in token["nodes"])
     metadata = {str(k): str(v) for k, v in token["metadata"].items()}
     return Graph(inputs, constants, nodes, tuple(map(_name, token["outputs"])), metadata)
 
@@ -216,7 +216,8 @@ def _decode_constant(type: TensorType, item: Any, blob: _Blob, packed: NDArray[n
     return Value(type, codes.reshape([int(e or 0) for e in type.shape]))
 
 
-def _decode_node(name: Any, mnemonic: Any, inputs: Any, attributes: Any, blob: _Blob) -> Node:
+def _decode_node(token: Any, blob: _Blob) -> Node:
+    name, mnemonic, inputs, attributes = token
     try:
         return Node(_name(name), decode_op(mnemonic, attributes, blob), tuple(map(_name, inputs)))
     except GraphError as error:

@@ -1,7 +1,7 @@
 """The operator: a frozen dataclass with a type rule, a reference meaning and a cost, registered under its mnemonic.
 
-A new operator is one file in ir/ops/: subclass Op, decorate with @register. Its fields are its attributes; integers with
-one entry per channel is an operand (a constant of the graph), so that files hold it as packed integers.
+A new operator is one file in ir/ops/: subclass Op, decorate with @register. Its fields are its attributes; integers
+with one entry per channel are operands (constants of the graph), so that files hold them packed.
 """
 
 from __future__ import annotations

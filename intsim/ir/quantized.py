@@ -1,8 +1,8 @@
 """The quantized graph: every decision that calibration made, and nothing of PyTorch.
 
-It is the float graph with `quantize` nodes in it, a quantizer for each of them, weight codes, and the float chain from
-accumulators to codes. Two programs run it independently of each other: the PyTorch mirror executes the chains in float64,
-and lowering turns them into integer operators. That they agree is what `verify` and `prove` show.
+It is the float graph with `quantize` nodes in it, a quantizer for each of them, weight codes, and the float chains from
+accumulators to codes. Two programs run it, independently of each other: the PyTorch mirror executes the chains in
+float64, and lowering turns them into integer operators. That they agree is what `verify` and `prove` show.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     %conv1 = conv2d(%x.s8, %conv1.weight, %conv1.bias) stride=[1, 1] padding=[1, 1, 1, 1] .. : s32[N, 16, 32, 32]
     output %linear
 
-A name is anything without white space, comma or parenthesis. With `elide` constants are shown by type alone, for reading;
-such text does not parse back.
+A name is anything without white space, comma or parenthesis. With `elide` constants are shown by type alone, for
+reading; such text does not parse back.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Grid:
         return self.step * self.element.min - zero, self.step * self.element.max - zero
 
     def zero_codes(self) -> tuple[int, ...] | None:
-        """The code(s) of real zero, one per zero point, or None where zero is not on the grid (odd and bipolar grids)."""
+        """The code(s) of real zero, one per zero point; None where zero is not on the grid (odd and bipolar grids)."""
         codes = tuple(z // self.step for z in self.zero_point)
         exact = all(c * self.step == z for c, z in zip(codes, self.zero_point, strict=True))
         return codes if exact and all(self.element.min <= c <= self.element.max for c in codes) else None
@@ -190,7 +190,7 @@ class TensorType:
 class Value:
     """Codes with their type: a constant of a graph, or a tensor while it runs.
 
-    codes  integers of ``type.grid.element.storage`` (float32 for a float input), shape as the type's with the batch filled
+    codes  integers of `type.grid.element.storage` (float32 for a float input), of the type's shape with its batch
     """
 
     type: TensorType

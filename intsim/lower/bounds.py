@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.arithmetic.accumulate import Accumulator, Interval, interval
+from intsim.arithmetic.accumulate import Interval, interval
 from intsim.errors import LoweringError
 from intsim.ir.graph import Graph, Node
 from intsim.ir.ops import Conv2d, Linear, Matmul
@@ -86,11 +84,9 @@ def reach(graph: Graph, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]
     An accumulator that wraps or saturates reaches all of its type. LoweringError where a bound leaves int64.
     """
     node = graph.by_name.get(name)
-    if node is not None and isinstance(node.op, CONTRACTIONS):
-        accumulator = cast(Accumulator, node.op.accumulator)
-        if accumulator.overflow == "exact":
-            bounds = accumulator_interval(graph, node)
-            if min(bounds.minimum) < -(1 << 63) or max(bounds.maximum) >= 1 << 63:
-                raise LoweringError(f"{node.mnemonic} '{name}': accumulators reach {max(bounds.maximum)}, beyond int64")
-            return np.asarray(bounds.minimum, np.int64), np.asarray(bounds.maximum, np.int64)
+    if node is not None and isinstance(node.op, CONTRACTIONS) and node.op.accumulator.overflow == "exact":
+        bounds = accumulator_interval(graph, node)
+        if min(bounds.minimum) < -(1 << 63) or max(bounds.maximum) >= 1 << 63:
+            raise LoweringError(f"{node.mnemonic} '{name}': accumulators reach {max(bounds.maximum)}, beyond int64")
+        return np.asarray(bounds.minimum, np.int64), np.asarray(bounds.maximum, np.int64)
     return level_range(graph.types[name])

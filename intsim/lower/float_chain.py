@@ -1,7 +1,7 @@
 """A float chain as an operator: what stands in the graph until a pass puts integers in its place.
 
-It can be evaluated and typed like any other operator, so the graph can be checked, run and compared between passes; it is
-not registered, so no file can hold one.
+It can be evaluated and typed like any other operator, so the graph can be checked, run and compared between passes; it
+is not registered, so no file can hold one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the quantized graph to an integer graph whose epilogues are still float chains.
 
-One node for each contraction, movement and quantizer, under the same name; elementwise operators vanish into the chains,
-and an average pool into the quantizer that divides its sums.
+One node for each contraction, movement and quantizer, under the same name; elementwise operators vanish into the
+chains, and an average pool into the quantizer that divides its sums.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOVEMENTS: dict[str, type[Any]] = {
 
 
 def translate(quantized: QuantizedGraph) -> Graph:
-    """The integer graph of a quantized graph, with FloatChain epilogues. LoweringError names what has no integer form."""
+    """The integer graph with FloatChain epilogues. LoweringError names what has no integer form."""
     inputs: dict[str, TensorType] = {}
     for name, shape in quantized.graph.inputs.items():
         inputs[name] = TensorType(quantized.quantizers[name].grid if name in quantized.quantizers else None, shape)
