@@ -2,6 +2,7 @@
 
 from intsim.costing.dataflows import Array
 from intsim.costing.estimate import Estimate, LayerCost, estimate
+from intsim.costing.graph_layers import layers_of
 from intsim.costing.target import FusionTarget, ScaleSimTarget, SystolicTarget, Target, list_targets, load_target
 from intsim.costing.workload import Gemm, Layer
 
@@ -16,6 +17,7 @@ __all__ = [
     "SystolicTarget",
     "Target",
     "estimate",
+    "layers_of",
     "list_targets",
     "load_target",
 ]

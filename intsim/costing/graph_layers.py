@@ -13,6 +13,8 @@ from intsim.ir.ops.linear import Linear
 from intsim.ir.ops.matmul import Matmul
 from intsim.ir.types import Shape
 
+CONTRACTIONS = (Conv2d, Linear, Matmul)
+
 
 def layers_of(graph: Graph) -> list[Layer]:
     """The layers of an integer graph that multiply and accumulate, in order; all other operators cost nothing here.
@@ -23,7 +25,7 @@ def layers_of(graph: Graph) -> list[Layer]:
 
 
 def _layer_of(graph: Graph, node: Node) -> Layer | None:
-    if not isinstance(node.op, Conv2d | Linear | Matmul):
+    if not isinstance(node.op, CONTRACTIONS):
         return None
     first, second = graph.operands(node)[:2]
 
@@ -66,12 +68,13 @@ def _extents(shape: Shape) -> list[int]:
 
 def _stored_bits(graph: Graph, node: Node) -> int:
     """Width in which a layer's result leaves for memory: what its accumulators become, along their only readers."""
-    name, accumulator_bits = node.name, graph.types[node.name].integer.element.bits
-    while True:
-        bits, readers = graph.types[name].integer.element.bits, graph.consumers[name]
-        if bits < accumulator_bits or len(readers) != 1 or name in graph.outputs:
-            return bits
+    name, accumulator = node.name, graph.types[node.name].integer.element
+    while graph.types[name].integer.element == accumulator and name not in graph.outputs:
+        readers = graph.consumers[name]
+        if len(readers) != 1 or isinstance(readers[0].op, CONTRACTIONS):
+            break
         name = readers[0].name
+    return graph.types[name].integer.element.bits
 
 
 def _reads_input(graph: Graph, node: Node) -> bool:

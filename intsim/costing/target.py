@@ -236,7 +236,9 @@ def _not_found(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def with_array(target: Target, size: Array) -> Target:
-    """The same target with another number of units; buffers and bandwidths stay as the file states them."""
+    """The same target with another number of units; buffers and the external channel stay as the file states them."""
+    if min(size) < 1:
+        raise CostError(f"array {size.rows}x{size.columns}: expected at least one row and one column")
     rows = target.array.rows.model_copy(update={"value": size.rows})
     columns = target.array.columns.model_copy(update={"value": size.columns})
     return target.model_copy(update={"array": ArraySize(rows=rows, columns=columns)})

@@ -160,6 +160,11 @@ def test_an_array_that_is_none(text: str) -> None:
         estimate(resnet20(), "systolic_ws", array=text)
 
 
+def test_an_array_without_columns() -> None:
+    with pytest.raises(CostError, match="array 4x0: expected at least one row and one column"):
+        estimate(resnet20(), "systolic_ws", array=Array(4, 0))
+
+
 def test_a_batch_of_none() -> None:
     with pytest.raises(CostError, match="batch must be at least 1, got 0"):
         estimate(resnet20(), "systolic_ws", batch=0)
