@@ -62,9 +62,6 @@ class Traffic:
     def picojoules(self, memory: AccessEnergy) -> float:
         return self.read_bits * memory.read.value + self.write_bits * memory.write.value
 
-    def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.read_bits + other.read_bits, self.write_bits + other.write_bits)
-
 
 def fetched_bits(total_bits: int, kept_bits: int, buffer: Buffer, passes: int) -> int:
     """Bits that cross from external memory when an operand is passed over `passes` times.
