@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from intsim.errors import LoweringError
-from intsim.ir.chain import Chain
+from intsim.ir.chain import Chain, CountThresholds
 from intsim.ir.graph import Graph, Node
 from intsim.ir.op import Op, expect
 from intsim.ir.ops import AdaptiveAveragePool, AveragePool
@@ -32,6 +32,9 @@ class FloatChain(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         expect(len(operands) == len(self.chain.sources), f"expected {len(self.chain.sources)} operands")
         expect(all(t.shape == operands[0].shape for t in operands), "the operands differ in shape")
+        tail = self.chain.tail
+        same = isinstance(tail, CountThresholds) or (tail.zero_point,) == self.out.zero_point
+        expect(same, f"the chain and its result {self.out} differ in their zero point")
         shape = operands[0].shape if self.pool is None else self.pool.infer(operands[0]).shape
         return TensorType(self.out, shape)
 
