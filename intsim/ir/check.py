@@ -11,6 +11,8 @@ from intsim.ir.graph import Graph, Node
 from intsim.ir.ops.table import Table
 from intsim.ir.ops.threshold import Threshold
 
+LARGEST_TENSOR = 1 << 32  # elements of one image; more is damage, not a network
+
 
 def check(graph: Graph) -> Graph:
     """The graph itself, or GraphError with the place and the reason.
@@ -24,6 +26,9 @@ def check(graph: Graph) -> Graph:
     for name in graph.outputs:
         if name not in types:
             raise GraphError(f"output '{name}' is not made by any node")
+    for name, type in types.items():
+        if type.elements() > LARGEST_TENSOR:
+            raise GraphError(f"'{name}': {type} has {type.elements()} elements, more than {LARGEST_TENSOR} an image")
     for name, constant in graph.constants.items():
         constant.check(name)
     for node in graph.nodes:
