@@ -1,0 +1,226 @@
+#include "conv.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "check.h"
+#include "threads.h"
+
+namespace intsim {
+namespace {
+
+// Pixels per task: enough that a panel, once in the first cache, is used often; few enough that their inputs stay in
+// the second one.
+constexpr int64_t kTaskPixels = 192;
+
+// A loop over output pixels: how far apart its steps are in the input (bytes) and in the output (elements).
+struct Loop {
+    int64_t count, in_step, out_step;
+};
+
+std::vector<Loop> merged(const std::vector<Loop>& loops) {
+    std::vector<Loop> result;
+    for (const Loop& loop : loops) {
+        if (loop.count == 1) continue;
+        Loop* outer = result.empty() ? nullptr : &result.back();
+        if (outer && outer->in_step == loop.in_step * loop.count && outer->out_step == loop.out_step * loop.count)
+            *outer = {outer->count * loop.count, loop.in_step, loop.out_step};
+        else
+            result.push_back(loop);
+    }
+    if (result.empty()) result.push_back({1, 0, 0});
+    return result;
+}
+
+// Memory for widened operands, kept by each thread from call to call.
+int16_t* scratch(int64_t count) {
+    thread_local AlignedArray<int16_t> memory;
+    thread_local int64_t size = 0;
+    if (size < count) {
+        memory.reset();
+        size = 0;
+        memory = allocate_aligned<int16_t>(count);
+        size = count;
+    }
+    return memory.get();
+}
+
+}  // namespace
+
+// Where everything lies for one pair of input and output.
+struct Conv::Plan {
+    const uint8_t* in;  // the first tap of the first output pixel
+    std::vector<Loop> outer;
+    Loop line;
+    int64_t tiles_per_line, tile_count;
+    int64_t reach;                       // bytes from a pixel's first tap to the end of its last run
+    std::vector<std::vector<Run>> runs;  // of each panel
+
+    // Tile `index` of a line covers pixels [begin(index), begin(index + 1)).
+    int64_t begin(int64_t index) const { return index * line.count / tiles_per_line; }
+
+    // Where a line starts, in the input (bytes) and in the output (elements).
+    std::pair<int64_t, int64_t> start_of_line(int64_t index) const {
+        int64_t in_offset = 0, out_offset = 0;
+        for (auto loop = outer.rbegin(); loop != outer.rend(); ++loop) {
+            in_offset += index % loop->count * loop->in_step, out_offset += index % loop->count * loop->out_step;
+            index /= loop->count;
+        }
+        return {in_offset, out_offset};
+    }
+};
+
+Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme) : spec_(std::move(spec)) {
+    validate(spec_);
+    bounds_ = accumulator_bounds(spec_);
+    if (scheme) {
+        auto packed = pack(spec_, *scheme);
+        require(packed.has_value(), "'", spec_.name, "': the forced scheme is not exact for these weights");
+        packed_ = std::move(*packed);
+    } else {
+        packed_ = pack_fastest(spec_);
+    }
+    tiles_ = find_tiles(packed_.op, packed_.scheme);
+    widen_ = find_widen().run;
+    std::vector<ChannelBlock> blocks;
+    for (const Panel& panel : packed_.panels) blocks.push_back(panel.outputs);
+    if (epilogue != nullptr) epilogue_ = std::make_unique<Epilogue>(spec_.name, *epilogue, bounds_, blocks);
+
+    bias_ = allocate_aligned<int32_t>(16 * static_cast<int64_t>(blocks.size()));
+    for (size_t p = 0; p < blocks.size(); ++p)
+        for (int64_t n = 0; n < 16; ++n)
+            bias_[16 * p + n] = n < blocks[p].count ? static_cast<int32_t>(spec_.bias[blocks[p].first + n]) : 0;
+}
+
+template <class T>
+Conv::Plan Conv::plan(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const {
+    const std::string& name = spec_.name;
+    const auto extent = [&](int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation,
+                            int64_t stride) {
+        const int64_t free = size + before + after - dilation * (kernel - 1) - 1;
+        require(free >= 0, "'", name, "': a kernel of ", kernel, " does not fit an image of ", size);
+        return free / stride + 1;
+    };
+    require(in.channels == spec_.in_channels, "'", name, "': input has ", in.channels, " channels, expected ",
+            spec_.in_channels);
+    require(in.max_byte < 1 << spec_.act_bits, "'", name, "': input codes up to ", in.max_byte, ", packed for ",
+            spec_.act_bits, " bits");
+    require(std::min({padding.top, padding.bottom, padding.left, padding.right}) >= 0, "'", name,
+            "': negative padding");
+    const bool padded = padding.top + padding.bottom + padding.left + padding.right > 0;
+    require(padding.top <= in.halo.top && padding.bottom <= in.halo.bottom && padding.left <= in.halo.left &&
+                padding.right <= in.halo.right,
+            "'", name, "': the input's halo is smaller than the padding");
+    require(!padded || in.fill == pad_byte, "'", name, "': the input's halo holds ", int{in.fill}, ", expected ",
+            pad_byte);
+    const int64_t height =
+        extent(in.height, padding.top, padding.bottom, spec_.kernel_height, spec_.dilation_y, spec_.stride_y);
+    const int64_t width =
+        extent(in.width, padding.left, padding.right, spec_.kernel_width, spec_.dilation_x, spec_.stride_x);
+    require(out.batch == in.batch && out.height == height && out.width == width && out.channels == spec_.out_channels,
+            "'", name, "': output is ", out.batch, "x", out.height, "x", out.width, "x", out.channels, ", expected ",
+            in.batch, "x", height, "x", width, "x", spec_.out_channels);
+
+    Plan plan;
+    plan.in = in.pixel(0, -padding.top, -padding.left);
+    plan.outer = merged({{in.batch, in.image_stride, out.image_stride},
+                         {height, spec_.stride_y * in.row_stride, out.row_stride},
+                         {width, spec_.stride_x * in.pixel_stride, out.pixel_stride}});
+    plan.line = plan.outer.back();
+    plan.outer.pop_back();
+    plan.tiles_per_line = ceil_divide(plan.line.count, tiles_.max_rows);
+    plan.tile_count = plan.tiles_per_line;
+    for (const Loop& loop : plan.outer) plan.tile_count *= loop.count;
+
+    plan.reach = 0;
+    for (const Panel& panel : packed_.panels) {
+        std::vector<Run>& runs = plan.runs.emplace_back();
+        for (const PackedRun& run : panel.runs) {
+            const int64_t offset = run.filter_y * spec_.dilation_y * in.row_stride +
+                                   run.filter_x * spec_.dilation_x * in.pixel_stride + run.skip + panel.first_input;
+            runs.push_back({offset * packed_.operand_bytes, run.quads, run.flush});
+            plan.reach = std::max(plan.reach, offset + 4 * run.quads);
+        }
+    }
+    return plan;
+}
+
+// Computes every tile and gives it to sink(panel, acc, rows, output offset in elements).
+template <class Sink>
+void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
+    const int64_t rows_per_tile = ceil_divide(plan.line.count, plan.tiles_per_line);
+    const int64_t panel_count = static_cast<int64_t>(packed_.panels.size());
+    int64_t tiles_per_task = std::max<int64_t>(1, kTaskPixels / rows_per_tile);
+    if (threads > 1)  // some tasks for every thread, so that none waits long at the end
+        tiles_per_task = std::clamp<int64_t>(ceil_divide(plan.tile_count, 4 * threads), 1, tiles_per_task);
+    const int64_t stretches = ceil_divide(plan.tile_count, tiles_per_task);
+    const int64_t panel_ranges = threads > 1 ? std::clamp<int64_t>(2 * threads / stretches, 1, panel_count) : 1;
+
+    parallel_for(stretches * panel_ranges, threads, [&](int64_t task) {
+        const int64_t first_tile = task / panel_ranges * tiles_per_task;
+        const int64_t last_tile = std::min(plan.tile_count, first_tile + tiles_per_task);
+        const int64_t range = task % panel_ranges;
+        const int64_t first_panel = range * panel_count / panel_ranges;
+        const int64_t last_panel = (range + 1) * panel_count / panel_ranges;
+
+        // Inputs of the stretch lie between its first pixel and the reach of its last one: widen them all at once.
+        const char* operands = reinterpret_cast<const char*>(plan.in);
+        int64_t base = 0;
+        if (packed_.operand_bytes == 2) {
+            const auto in_offset = [&](int64_t tile, int64_t pixel_of_line) {
+                return plan.start_of_line(tile / plan.tiles_per_line).first + pixel_of_line * plan.line.in_step;
+            };
+            base = in_offset(first_tile, plan.begin(first_tile % plan.tiles_per_line));
+            const int64_t last_pixel = plan.begin((last_tile - 1) % plan.tiles_per_line + 1) - 1;
+            const int64_t count = in_offset(last_tile - 1, last_pixel) + plan.reach - base;
+            int16_t* widened = scratch(count);
+            widen_(plan.in + base, widened, count);
+            operands = reinterpret_cast<const char*>(widened);
+        }
+
+        alignas(64) int32_t acc[kMaxTileRows * 16];
+        for (int64_t p = first_panel; p < last_panel; ++p) {
+            const void* panel = packed_.data(packed_.panels[p]);
+            const Run* runs = plan.runs[p].data();
+            const int64_t run_count = static_cast<int64_t>(plan.runs[p].size());
+            int64_t line = first_tile / plan.tiles_per_line, index = first_tile % plan.tiles_per_line;
+            auto [in_start, out_start] = plan.start_of_line(line);
+            for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+                const int64_t pixel = plan.begin(index), rows = plan.begin(index + 1) - pixel;
+                for (int64_t row = 0; row < rows; ++row) std::memcpy(acc + 16 * row, &bias_[16 * p], 64);
+                const int64_t offset = in_start + pixel * plan.line.in_step - base;
+                tiles_.run[rows]({operands + offset * packed_.operand_bytes, plan.line.in_step * packed_.operand_bytes,
+                                  runs, run_count, panel, acc});
+                sink(p, acc, rows, out_start + pixel * plan.line.out_step);
+                if (++index == plan.tiles_per_line) {
+                    index = 0;
+                    std::tie(in_start, out_start) = plan.start_of_line(++line);
+                }
+            }
+        }
+    });
+}
+
+void Conv::run(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out, int threads) const {
+    require(epilogue_ != nullptr, "'", spec_.name, "': byte results need an epilogue");
+    require(epilogue_->max_byte() <= out.max_byte, "'", spec_.name, "': results up to ", epilogue_->max_byte(),
+            " do not fit an output of up to ", out.max_byte);
+    const Plan layout = plan(in, padding, pad_byte, out);
+    run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
+        uint8_t* to = out.pixel(0, 0, 0) + offset + packed_.panels[panel].outputs.first;
+        epilogue_->apply(panel, acc, 16, rows, to, layout.line.out_step);
+    });
+}
+
+void Conv::run(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out, int threads) const {
+    require(epilogue_ == nullptr, "'", spec_.name, "': accumulators cannot be had from behind an epilogue");
+    const Plan layout = plan(in, padding, pad_byte, out);
+    run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
+        const ChannelBlock& outputs = packed_.panels[panel].outputs;
+        int32_t* to = out.pixel(0, 0, 0) + offset + outputs.first;
+        for (int64_t row = 0; row < rows; ++row)
+            std::memcpy(to + row * layout.line.out_step, acc + 16 * row, static_cast<size_t>(4 * outputs.count));
+    });
+}
+
+}  // namespace intsim

@@ -1,0 +1,48 @@
+// Convolution and linear layers: packed weights and a fused epilogue, run over batches of images.
+//
+// The output pixels of all images form a few nested loops of constant stride. Where memory allows, neighbouring loops
+// merge (a 1x1 convolution without halo is one long line of pixels, a linear layer one line of images), so that the
+// innermost *line* is as long as can be. Lines are cut into tiles of MR pixels as evenly as possible (7 is 4 + 3), and
+// a task is a stretch of tiles times a range of panels: it walks panel by panel, so that the panel stays in the first
+// cache while the stretch's inputs stay in the second.
+#pragma once
+
+#include <memory>
+
+#include "pack.h"
+
+namespace intsim {
+
+class Conv {
+public:
+    // Without an epilogue the result is int32 accumulators. Throws std::invalid_argument, naming the layer, for what no
+    // kernel computes exactly; a given scheme is forced, else the fastest is taken.
+    Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme);
+
+    // Pads by reading the input's halo, which must be large enough and hold `pad_byte`.
+    void run(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out, int threads) const;
+    void run(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out, int threads) const;
+
+    const ConvSpec& spec() const { return spec_; }
+    const Bounds& bounds() const { return bounds_; }
+    const PackedWeights& packed() const { return packed_; }
+    const KernelInfo& kernel() const { return *tiles_.info; }
+    const Epilogue* epilogue() const { return epilogue_.get(); }
+
+private:
+    struct Plan;
+    template <class T>
+    Plan plan(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const;
+    template <class Sink>
+    void run_tiles(const Plan& plan, int threads, const Sink& sink) const;
+
+    ConvSpec spec_;
+    Bounds bounds_;
+    PackedWeights packed_;
+    TileKernels tiles_;
+    WidenKernel widen_;
+    std::unique_ptr<Epilogue> epilogue_;
+    AlignedArray<int32_t> bias_;  // [panel][16]
+};
+
+}  // namespace intsim

@@ -1,0 +1,33 @@
+// Which kernels run: the widest instruction set that the processor has, or the one that INTSIM_ISA names.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernel_table.h"
+
+namespace intsim {
+
+// Instruction sets of this build that this processor can run, best first; "portable" is always the last.
+std::vector<const KernelTable*> runnable_tables();
+
+// The set in use: INTSIM_ISA if set, else the best. Throws std::invalid_argument if INTSIM_ISA names one that is
+// unknown or that the processor lacks. Operators ask when they are prepared, not when they run.
+const KernelTable& active_table();
+
+// Tile kernels of one op and scheme, by rows: run[r] computes r rows, for 1 <= r <= max_rows.
+struct TileKernels {
+    TileKernel run[kMaxTileRows + 1] = {};
+    const KernelInfo* info = nullptr;  // of the tallest
+    int max_rows = 0;
+};
+TileKernels find_tiles(TileOp op, Scheme scheme);
+const EpilogueRow& find_epilogue(EpilogueKind kind);
+const AddRow& find_add(AddKind kind);
+const WidenRow& find_widen();
+const LookupRow& find_lookup();
+
+// Every row of every table that this processor can run.
+std::vector<KernelInfo> list_kernels();
+
+}  // namespace intsim

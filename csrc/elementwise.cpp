@@ -1,0 +1,315 @@
+#include "elementwise.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "check.h"
+#include "threads.h"
+
+namespace intsim {
+namespace {
+
+// Calls work(image, row) for every row, in tasks of some thousand elements.
+template <class Work>
+void each_row(int64_t batch, int64_t height, int64_t row_elements, int threads, const Work& work) {
+    const int64_t rows = batch * height, per_task = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_elements));
+    parallel_for(ceil_divide(rows, per_task), threads, [&](int64_t task) {
+        for (int64_t row = task * per_task; row < std::min(rows, (task + 1) * per_task); ++row)
+            work(row / height, row % height);
+    });
+}
+
+template <class A, class B>
+void require_same_extents(const char* what, const Images<A>& a, const Images<B>& b) {
+    require(a.batch == b.batch && a.height == b.height && a.width == b.width && a.channels == b.channels, what, ": ",
+            a.batch, "x", a.height, "x", a.width, "x", a.channels, " and ", b.batch, "x", b.height, "x", b.width, "x",
+            b.channels, " differ");
+}
+
+// From [channels][height][width] to pixels or back: visit(planar index, pixel pointer, channel) for each element.
+template <class T, class Visit>
+void each_planar(const Images<T>& images, int threads, const Visit& visit) {
+    const int64_t area = images.height * images.width;
+    each_row(images.batch, images.height, images.width * images.channels, threads, [&](int64_t image, int64_t y) {
+        for (int64_t c = 0; c < images.channels; ++c) {
+            const int64_t start = (image * images.channels + c) * area + y * images.width;
+            T* pixel = images.pixel(image, y, 0) + c;
+            for (int64_t x = 0; x < images.width; ++x) visit(start + x, pixel[x * images.pixel_stride]);
+        }
+    });
+}
+
+}  // namespace
+
+void quantize(const float* x, float scale, int64_t low, int64_t high, const ByteImages& out, int threads) {
+    require(std::isfinite(scale) && scale > 0, "quantize: scale ", scale, " is not positive");
+    require(low >= -(1 << 21) && high <= (1 << 21) && low <= high && high - low <= out.max_byte, "quantize: levels ",
+            low, "..", high, " do not fit");
+    // Clipping to integers commutes with rounding, and once |v| < 2^22 adding this constant rounds to nearest even.
+    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
+    const float lowest = static_cast<float>(low), highest = static_cast<float>(high);
+    each_planar(out, threads, [=](int64_t index, uint8_t& byte) {
+        const float v = x[index] / scale;
+        const float clipped = v > lowest ? (v < highest ? v : highest) : lowest;
+        byte = static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - static_cast<int32_t>(low));
+    });
+}
+
+void import_codes(const uint8_t* codes, int64_t min, const ByteImages& out, int threads) {
+    const uint8_t offset = static_cast<uint8_t>(min);
+    each_planar(out, threads, [&](int64_t index, uint8_t& byte) {
+        byte = static_cast<uint8_t>(codes[index] - offset);
+        require(byte <= out.max_byte, "codes leave their type");
+    });
+}
+
+void export_codes(const ByteImages& in, int64_t min, uint8_t* codes, int threads) {
+    const uint8_t offset = static_cast<uint8_t>(min);
+    each_planar(in, threads,
+                [=](int64_t index, const uint8_t& byte) { codes[index] = static_cast<uint8_t>(byte + offset); });
+}
+
+void import_accumulators(const int32_t* values, const Int32Images& out, int threads) {
+    each_planar(out, threads, [=](int64_t index, int32_t& element) { element = values[index]; });
+}
+
+void export_accumulators(const Int32Images& in, int32_t* values, int threads) {
+    each_planar(in, threads, [=](int64_t index, const int32_t& element) { values[index] = element; });
+}
+
+void lookup(const ByteImages& in, const std::vector<uint8_t>& tables, const ByteImages& out, int threads) {
+    require_same_extents("table", in, out);
+    const bool per_channel = tables.size() != 256;
+    require(!per_channel || static_cast<int64_t>(tables.size()) == 256 * in.channels, "table: ", tables.size(),
+            " entries, expected 256 or 256 for each of ", in.channels, " channels");
+    for (size_t i = 0; i < tables.size(); ++i)
+        require(static_cast<int>(i % 256) > in.max_byte || tables[i] <= out.max_byte, "table: entry ", int{tables[i]},
+                " leaves the result's type");
+    const LookupKernel kernel = find_lookup().run;
+    each_row(in.batch, in.height, in.row_stride, threads, [&](int64_t image, int64_t y) {
+        const uint8_t* from = in.pixel(image, y, 0);
+        uint8_t* to = out.pixel(image, y, 0);
+        if (!per_channel) {
+            kernel(from, to, in.width * in.pixel_stride, tables.data());
+            return;
+        }
+        for (int64_t x = 0; x < in.width; ++x)
+            for (int64_t c = 0; c < in.channels; ++c)
+                to[x * out.pixel_stride + c] = tables[256 * c + from[x * in.pixel_stride + c]];
+    });
+}
+
+Requantize::Requantize(const std::string& layer, const EpilogueSpec& spec, int64_t low, int64_t high)
+    : layer_(layer), channels_(channels_of(spec)) {
+    require(fits_int32(low) && fits_int32(high) && low <= high, "'", layer, "': accumulators ", low, "..", high);
+    const Bounds bounds{std::vector<int64_t>(channels_, low), std::vector<int64_t>(channels_, high)};
+    epilogue_ = std::make_unique<Epilogue>(layer, spec, bounds, blocks_of_channels(channels_));
+}
+
+void Requantize::run(const Int32Images& in, const ByteImages& out, int threads) const {
+    require_same_extents(layer_.c_str(), in, out);
+    require(in.channels == channels_, "'", layer_, "': input has ", in.channels, " channels, expected ", channels_);
+    require(epilogue_->max_byte() <= out.max_byte, "'", layer_, "': results do not fit the output");
+    each_row(in.batch, in.height, in.row_stride, threads, [&](int64_t image, int64_t y) {
+        for (int64_t block = 0; 16 * block < channels_; ++block)
+            epilogue_->apply(static_cast<size_t>(block), in.pixel(image, y, 0) + 16 * block, in.pixel_stride, in.width,
+                             out.pixel(image, y, 0) + 16 * block, out.pixel_stride);
+    });
+}
+
+Add::Add(const AddSpec& spec)
+    : name_(spec.name),
+      a_is_accumulator_(spec.a_is_accumulator),
+      a_high_(spec.a_high),
+      max_byte_((1 << spec.rounding.out.bits) - 1),
+      blocks_(blocks_of_channels(static_cast<int64_t>(spec.shift.size()))) {
+    const size_t channels = spec.shift.size();
+    require(channels > 0 && spec.multiplier_a.size() == channels && spec.multiplier_b.size() == channels &&
+                spec.offset.size() == channels,
+            "'", name_, "': multipliers, offsets and shifts differ in their number of channels");
+    require(spec.rounding.out.bits >= 1 && spec.rounding.out.bits <= 8, "'", name_, "': results are no bytes");
+    require(fits_int32(spec.rounding.zero_point) && fits_int32(spec.rounding.out.min), "'", name_,
+            "': the zero point leaves int32");
+    require(spec.rounding.out.min <= spec.rounding.low && spec.rounding.low <= spec.rounding.high &&
+                spec.rounding.high <= spec.rounding.out.max(),
+            "'", name_, "': clipping leaves the output type");
+    require(fits_int32(spec.a_low) && fits_int32(spec.a_high), "'", name_, "': accumulators leave int32");
+
+    bool in_int32 = true, result_fits = true;
+    wide_.resize(blocks_.size());
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+        AddBlock<int64_t>& block = wide_[b] = {};
+        block.rounding.simple = 1;
+        for (int c = 0; c < blocks_[b].count; ++c) {
+            const int64_t channel = blocks_[b].first + c;
+            const int64_t ma = spec.multiplier_a[channel], mb = spec.multiplier_b[channel];
+            const int64_t offset = spec.offset[channel], shift = spec.shift[channel];
+            // 2^62 + 2^39 + 2^61 and a rounding constant below 2^62 stay in int64.
+            require(fits_int32(ma) && fits_int32(mb) && offset > -(1ll << 61) && offset < (1ll << 61), "'", name_,
+                    "': a multiplier of channel ", channel, " has more than 32 bits");
+            require(shift >= 0 && shift <= 61, "'", name_, "': shift ", shift, " of channel ", channel,
+                    " is not in 0..61");
+            block.multiplier_a[c] = ma, block.multiplier_b[c] = mb, block.offset[c] = offset;
+            fill_rounding(block.rounding, c, spec.rounding, shift);
+            const auto [a_low, a_high] = std::minmax({ma * spec.a_low, ma * spec.a_high});
+            const auto [b_low, b_high] = std::minmax({int64_t{0}, mb * 255});
+            const int64_t low = a_low + b_low + offset, high = a_high + b_high + offset;
+            // Partial sums in any order must fit as well.
+            for (int64_t part : {a_low, a_high, b_low, b_high, a_low + b_low, a_high + b_high, offset})
+                in_int32 = in_int32 && fits_int32(part);
+            in_int32 = in_int32 && rounds_in_int32(block.rounding, c, low, high);
+            result_fits = result_fits && result_in_int32(block.rounding, c, low, high);
+        }
+    }
+    const AddKind kind = spec.a_is_accumulator ? (in_int32      ? AddKind::kAccumulators32
+                                                  : result_fits ? AddKind::kAccumulators64
+                                                                : AddKind::kAccumulatorsWide)
+                                               : (in_int32      ? AddKind::kBytes32
+                                                  : result_fits ? AddKind::kBytes64
+                                                                : AddKind::kBytesWide);
+    const AddRow& row = find_add(kind);
+    kernel_ = row.run, info_ = &row.info;
+    if (!in_int32) return;
+    narrow_.resize(wide_.size());
+    for (size_t b = 0; b < wide_.size(); ++b) {
+        for (int c = 0; c < 16; ++c) {
+            narrow_[b].multiplier_a[c] = static_cast<int32_t>(wide_[b].multiplier_a[c]);
+            narrow_[b].multiplier_b[c] = static_cast<int32_t>(wide_[b].multiplier_b[c]);
+            narrow_[b].offset[c] = static_cast<int32_t>(wide_[b].offset[c]);
+        }
+        narrow_[b].rounding = narrowed(wide_[b].rounding);
+    }
+    wide_.clear();
+}
+
+template <class A>
+void Add::run_rows(const Images<A>& a, const ByteImages& b, const ByteImages& out, int threads) const {
+    require_same_extents(name_.c_str(), a, b);
+    require_same_extents(name_.c_str(), a, out);
+    require(blocks_.back().first + blocks_.back().count == a.channels, "'", name_, "': input has ", a.channels,
+            " channels");
+    require(max_byte_ <= out.max_byte, "'", name_, "': results do not fit the output");
+    each_row(a.batch, a.height, a.row_stride, threads, [&](int64_t image, int64_t y) {
+        for (size_t block = 0; block < blocks_.size(); ++block) {
+            const int64_t first = blocks_[block].first;
+            const void* parameters = wide_.empty() ? static_cast<const void*>(&narrow_[block]) : &wide_[block];
+            kernel_({parameters, a.pixel(image, y, 0) + first, b.pixel(image, y, 0) + first,
+                     out.pixel(image, y, 0) + first, a.pixel_stride, b.pixel_stride, out.pixel_stride, a.width,
+                     blocks_[block].count});
+        }
+    });
+}
+
+void Add::run(const ByteImages& a, const ByteImages& b, const ByteImages& out, int threads) const {
+    require(!a_is_accumulator_ && a.max_byte <= a_high_, "'", name_, "': prepared for another first operand");
+    run_rows(a, b, out, threads);
+}
+
+void Add::run(const Int32Images& a, const ByteImages& b, const ByteImages& out, int threads) const {
+    require(a_is_accumulator_, "'", name_, "': prepared for bytes, not accumulators");
+    run_rows(a, b, out, threads);
+}
+
+void max_pool(const ByteImages& in, const MaxPoolSpec& spec, const ByteImages& out, int threads) {
+    require(in.batch == out.batch && in.channels == out.channels && in.max_byte <= out.max_byte,
+            "max_pool: input and output differ");
+    each_row(out.batch, out.height, out.row_stride * spec.kernel_y * spec.kernel_x, threads,
+             [&](int64_t image, int64_t y) {
+                 for (int64_t x = 0; x < out.width; ++x) {
+                     uint8_t* to = out.pixel(image, y, x);
+                     std::fill(to, to + out.channels, uint8_t{0});
+                     for (int64_t i = 0; i < spec.kernel_y; ++i)
+                         for (int64_t j = 0; j < spec.kernel_x; ++j) {
+                             const int64_t from_y = y * spec.stride_y - spec.top + i * spec.dilation_y;
+                             const int64_t from_x = x * spec.stride_x - spec.left + j * spec.dilation_x;
+                             if (from_y < 0 || from_y >= in.height || from_x < 0 || from_x >= in.width) continue;
+                             const uint8_t* from = in.pixel(image, from_y, from_x);
+                             for (int64_t c = 0; c < out.channels; ++c) to[c] = std::max(to[c], from[c]);
+                         }
+                 }
+             });
+}
+
+void average_pool(const ByteImages& in, const AveragePoolSpec& spec, const ByteImages& out, int threads) {
+    require(in.batch == out.batch && in.channels == out.channels &&
+                out.height == static_cast<int64_t>(spec.rows.size()) &&
+                out.width == static_cast<int64_t>(spec.columns.size()),
+            "average_pool: input, windows and output differ");
+    require((int64_t{1} << spec.out.bits) - 1 <= out.max_byte, "average_pool: results do not fit the output");
+    require(spec.shift >= -62 && spec.shift <= 62, "average_pool: shift ", spec.shift);
+    require(fits_int32(spec.zero_point) && fits_int32(spec.out.min), "average_pool: zero point ", spec.zero_point);
+    int64_t most = 1, cells = 1;  // of any window
+    for (const auto& axis : {std::pair(&spec.rows, in.height), std::pair(&spec.columns, in.width)}) {
+        int64_t most_here = 0, cells_here = 0;
+        for (const Window& window : *axis.first) {
+            require(0 <= window.low && window.low < window.high && window.high <= axis.second && window.cells >= 1 &&
+                        window.cells < (1 << 24),
+                    "average_pool: window ", window.low, "..", window.high, " of ", axis.second);
+            most_here = std::max(most_here, window.high - window.low);
+            cells_here = std::max(cells_here, window.cells);
+        }
+        most *= most_here, cells *= cells_here;
+    }
+    // The largest numerator and denominator must fit int64: |level| * cells * |multiplier| * 2^-shift, cells * 2^shift.
+    const __int128 level = static_cast<__int128>(std::abs(spec.step)) * in.max_byte + std::abs(spec.level_offset);
+    const __int128 limit = INT64_MAX, up = __int128{1} << std::max<int64_t>(-spec.shift, 0);
+    require(fits_int32(spec.step) && fits_int32(spec.level_offset) && fits_int32(spec.multiplier) &&
+                level * most < (__int128{1} << 62) &&
+                level * most <= limit / up / std::max<int64_t>(1, std::abs(spec.multiplier)) &&
+                static_cast<__int128>(cells) <= limit >> std::max<int64_t>(spec.shift, 0),
+            "average_pool: sums leave int64");
+
+    each_row(out.batch, out.height, out.row_stride * most, threads, [&](int64_t image, int64_t y) {
+        const Window& rows = spec.rows[y];
+        std::vector<int64_t> sums(out.channels);
+        for (int64_t x = 0; x < out.width; ++x) {
+            const Window& columns = spec.columns[x];
+            std::fill(sums.begin(), sums.end(), 0);
+            for (int64_t i = rows.low; i < rows.high; ++i)
+                for (int64_t j = columns.low; j < columns.high; ++j) {
+                    const uint8_t* from = in.pixel(image, i, j);
+                    for (int64_t c = 0; c < out.channels; ++c) sums[c] += from[c];
+                }
+            const int64_t inside = (rows.high - rows.low) * (columns.high - columns.low);
+            const int64_t denominator = rows.cells * columns.cells << std::max<int64_t>(spec.shift, 0);
+            uint8_t* to = out.pixel(image, y, x);
+            for (int64_t c = 0; c < out.channels; ++c) {
+                const int64_t total = spec.step * sums[c] + spec.level_offset * inside;
+                const int64_t numerator = total * spec.multiplier * (int64_t{1} << std::max<int64_t>(-spec.shift, 0));
+                const int64_t code = round_divide(numerator, denominator, spec.rounding);
+                const int64_t low = spec.out.min - spec.zero_point, high = spec.out.max() - spec.zero_point;
+                to[c] = static_cast<uint8_t>(std::clamp(code, low, high) - low);
+            }
+        }
+    });
+}
+
+void copy_region(const ByteImages& in, const Region& region, const ByteImages& out, int threads) {
+    require(in.batch == out.batch && in.max_byte <= out.max_byte, "copy: input and output differ");
+    const int64_t in_extent[3] = {in.height, in.width, in.channels};
+    const int64_t out_extent[3] = {out.height, out.width, out.channels};
+    const auto inside = [](int64_t start, int64_t step, int64_t count, int64_t extent) {
+        return start >= 0 && step >= 1 && step < (1ll << 31) && start + (count - 1) * step < extent;
+    };
+    for (int axis = 0; axis < 3; ++axis)
+        require(region.extent[axis] >= 1 && region.extent[axis] < (1ll << 31) &&
+                    inside(region.from[axis], region.from_step[axis], region.extent[axis], in_extent[axis]) &&
+                    inside(region.to[axis], region.to_step[axis], region.extent[axis], out_extent[axis]),
+                "copy: the region leaves axis ", axis, " of its images");
+    const int64_t channels = region.extent[2];
+    each_row(in.batch, region.extent[0], region.extent[1] * channels, threads, [&](int64_t image, int64_t i) {
+        for (int64_t j = 0; j < region.extent[1]; ++j) {
+            const uint8_t* from =
+                in.pixel(image, region.from[0] + i * region.from_step[0], region.from[1] + j * region.from_step[1]) +
+                region.from[2];
+            uint8_t* to = out.pixel(image, region.to[0] + i * region.to_step[0], region.to[1] + j * region.to_step[1]) +
+                          region.to[2];
+            if (region.from_step[2] == 1 && region.to_step[2] == 1)
+                std::copy(from, from + channels, to);
+            else
+                for (int64_t c = 0; c < channels; ++c) to[c * region.to_step[2]] = from[c * region.from_step[2]];
+        }
+    });
+}
+
+}  // namespace intsim

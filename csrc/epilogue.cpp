@@ -1,0 +1,218 @@
+#include "epilogue.h"
+
+#include <algorithm>
+
+#include "check.h"
+
+namespace intsim {
+namespace {
+
+constexpr int64_t kMaxMultiplier = int64_t{1} << 31;
+
+void check_output(const std::string& layer, const CodeType& out) {
+    require(out.bits >= 1 && out.bits <= 8, "'", layer, "': results of ", out.bits,
+            " bits are no bytes, expected 1..8");
+    require(fits_int32(out.min), "'", layer, "': smallest code ", out.min, " leaves int32");
+}
+
+// Comparing by `acc > t` alone: the constants that make it equal to the spec's comparison, over the reachable range.
+struct Comparison {
+    std::vector<int64_t> above;  // finite: low <= t < high
+    int64_t base;                // code where acc exceeds none of them
+};
+
+Comparison reachable_thresholds(const ThresholdSpec& spec, int64_t channel, int64_t low, int64_t high) {
+    const bool descending = spec.descending[channel];
+    // acc >= T is acc > T - 1, and acc <= T is not(acc > T); a strict comparison moves each by one.
+    const int64_t offset = descending == spec.strict[channel] ? -1 : 0;
+    Comparison result{{}, spec.base[channel] + (descending ? spec.count : 0)};
+    for (int64_t k = 0; k < spec.count; ++k) {
+        // Rows are filled up with the ends of int64, which stay on their side.
+        const int64_t t = std::max(spec.thresholds[channel * spec.count + k], INT64_MIN + 1) + offset;
+        if (t < low)
+            result.base += descending ? -1 : 1;
+        else if (t < high)
+            result.above.push_back(t);
+    }
+    return result;
+}
+
+}  // namespace
+
+int64_t channels_of(const EpilogueSpec& spec) {
+    if (const auto* scale = std::get_if<ScaleSpec>(&spec)) return static_cast<int64_t>(scale->shift.size());
+    return static_cast<int64_t>(std::get<ThresholdSpec>(spec).base.size());
+}
+
+const CodeType& output_of(const EpilogueSpec& spec) {
+    return std::visit([](const auto& s) -> const CodeType& { return s.out; }, spec);
+}
+
+std::vector<ChannelBlock> blocks_of_channels(int64_t channels) {
+    std::vector<ChannelBlock> blocks;
+    for (int64_t first = 0; first < channels; first += 16)
+        blocks.push_back({first, std::min<int64_t>(16, channels - first)});
+    return blocks;
+}
+
+void fill_rounding(RoundingBlock<int64_t>& block, int channel, const RoundingSpec& spec, int64_t shift) {
+    const RoundingTerms terms = rounding_terms(spec.rounding, shift);
+    block.shift[channel] = shift;
+    block.base[channel] = terms.base;
+    block.sign_term[channel] = terms.sign_term;
+    block.odd_term[channel] = terms.odd_term;
+    block.zero_before[channel] = spec.zero_point_first ? spec.zero_point : 0;
+    block.zero[channel] = spec.zero_point - spec.out.min;
+    block.low = static_cast<int32_t>(spec.low - spec.out.min);
+    block.high = static_cast<int32_t>(spec.high - spec.out.min);
+    if (terms.sign_term != 0 || terms.odd_term != 0) block.simple = 0;
+}
+
+bool rounds_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high) {
+    if (block.shift[channel] > 31) return false;
+    const int64_t base = block.base[channel], sign = block.sign_term[channel], before = block.zero_before[channel];
+    const int64_t smallest = low + std::min<int64_t>({0, base, base + sign});
+    const int64_t largest = high + std::max<int64_t>({0, base, base + sign}) + block.odd_term[channel];
+    for (int64_t x : {smallest, largest}) {
+        const int64_t shifted = x >> block.shift[channel];
+        if (!fits_int32(x) || !fits_int32(shifted + before) || !fits_int32(shifted + block.zero[channel])) return false;
+    }
+    return fits_int32(base) && fits_int32(sign) && fits_int32(block.zero[channel]);
+}
+
+bool result_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high) {
+    // Rounding moves the floor up by at most one.
+    return fits_int32((low >> block.shift[channel]) + block.zero[channel]) &&
+           fits_int32((high >> block.shift[channel]) + 1 + block.zero[channel]);
+}
+
+RoundingBlock<int32_t> narrowed(const RoundingBlock<int64_t>& block) {
+    RoundingBlock<int32_t> result{};
+    for (int c = 0; c < 16; ++c) {
+        result.shift[c] = static_cast<int32_t>(block.shift[c]);
+        result.base[c] = static_cast<int32_t>(block.base[c]);
+        result.sign_term[c] = static_cast<int32_t>(block.sign_term[c]);
+        result.odd_term[c] = static_cast<int32_t>(block.odd_term[c]);
+        result.zero_before[c] = static_cast<int32_t>(block.zero_before[c]);
+        result.zero[c] = static_cast<int32_t>(block.zero[c]);
+    }
+    result.low = block.low, result.high = block.high, result.simple = block.simple;
+    return result;
+}
+
+Epilogue::Epilogue(const std::string& layer, const EpilogueSpec& spec, const Bounds& bounds,
+                   const std::vector<ChannelBlock>& blocks)
+    : layer_(layer), blocks_(blocks) {
+    const int64_t channels = blocks.empty() ? 0 : blocks.back().first + blocks.back().count;
+    require(channels_of(spec) == channels, "'", layer, "': the epilogue is for ", channels_of(spec), " channels, not ",
+            channels);
+    check_output(layer, output_of(spec));
+    max_byte_ = (1 << output_of(spec).bits) - 1;
+    std::visit([&](const auto& s) { prepare(s, bounds); }, spec);
+}
+
+template <class Block>
+void Epilogue::use(EpilogueKind kind, const std::vector<Block>& blocks) {
+    const EpilogueRow& row = find_epilogue(kind);
+    kernel_ = row.run, info_ = &row.info;
+    block_bytes_ = reinterpret_cast<const char*>(blocks.data()), block_size_ = sizeof(Block);
+}
+
+void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
+    require(spec.multiplier.size() == spec.shift.size(), "'", layer_, "': ", spec.multiplier.size(),
+            " multipliers for ", spec.shift.size(), " shifts");
+    require(fits_int32(spec.zero_point), "'", layer_, "': zero point ", spec.zero_point, " leaves int32");
+    require(spec.out.min <= spec.low && spec.low <= spec.high && spec.high <= spec.out.max(), "'", layer_,
+            "': clipping to ", spec.low, "..", spec.high, " leaves the output type");
+    const RoundingSpec rounding{spec.rounding, spec.zero_point, spec.zero_point_first, spec.low, spec.high, spec.out};
+
+    std::vector<ScaleBlock<int64_t>> wide(blocks_.size());
+    bool in_int32 = true, multiplier_in_int32 = true;
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+        wide[b] = {};
+        wide[b].rounding.simple = 1;
+        for (int c = 0; c < blocks_[b].count; ++c) {
+            const int64_t channel = blocks_[b].first + c;
+            int64_t multiplier = spec.multiplier[channel], shift = spec.shift[channel];
+            require(multiplier > -kMaxMultiplier && multiplier < kMaxMultiplier, "'", layer_, "': multiplier ",
+                    multiplier, " of channel ", channel, " has more than 31 bits");
+            require(shift >= -31 && shift <= 62, "'", layer_, "': shift ", shift, " of channel ", channel,
+                    " is not in -31..62");
+            if (shift < 0) {  // an exact left shift, which int64 holds for any 32-bit accumulator
+                require(multiplier == 1, "'", layer_, "': a multiplier and a left shift in channel ", channel);
+                multiplier = int64_t{1} << -shift, shift = 0;
+            }
+            wide[b].multiplier[c] = multiplier;
+            fill_rounding(wide[b].rounding, c, rounding, shift);
+            const auto [low, high] = std::minmax({multiplier * bounds.low[channel], multiplier * bounds.high[channel]});
+            in_int32 = in_int32 && multiplier == 1 && rounds_in_int32(wide[b].rounding, c, low, high);
+            multiplier_in_int32 =
+                multiplier_in_int32 && multiplier < kMaxMultiplier && result_in_int32(wide[b].rounding, c, low, high);
+        }
+    }
+    if (!in_int32) {
+        data_ = std::move(wide);
+        use(multiplier_in_int32 ? EpilogueKind::kMultiplier : EpilogueKind::kWide,
+            std::get<std::vector<ScaleBlock<int64_t>>>(data_));
+        return;
+    }
+    std::vector<ScaleBlock<int32_t>> narrow(wide.size());
+    for (size_t b = 0; b < wide.size(); ++b) {
+        for (int32_t& multiplier : narrow[b].multiplier) multiplier = 1;
+        narrow[b].rounding = narrowed(wide[b].rounding);
+    }
+    data_ = std::move(narrow);
+    use(EpilogueKind::kShift, std::get<std::vector<ScaleBlock<int32_t>>>(data_));
+}
+
+void Epilogue::prepare(const ThresholdSpec& spec, const Bounds& bounds) {
+    const size_t channels = spec.base.size();
+    require(spec.thresholds.size() == channels * static_cast<size_t>(spec.count) && spec.strict.size() == channels &&
+                spec.descending.size() == channels,
+            "'", layer_, "': thresholds, bases and flags differ in their number of channels");
+    std::vector<Comparison> comparisons;
+    bool in_int16 = true;
+    for (size_t channel = 0; channel < channels; ++channel) {
+        comparisons.push_back(reachable_thresholds(spec, channel, bounds.low[channel], bounds.high[channel]));
+        const Comparison& comparison = comparisons.back();
+        const int64_t span = static_cast<int64_t>(comparison.above.size());
+        for (int64_t code : {comparison.base, comparison.base + (spec.descending[channel] ? -span : span)})
+            require(spec.out.min <= code && code <= spec.out.max(), "'", layer_, "': code ", code, " of channel ",
+                    channel, " leaves the output type");
+        for (int64_t t : comparison.above) in_int16 = in_int16 && t >= -32768 && t <= 32766;
+    }
+
+    // Channels with fewer thresholds than the block's most are filled up with ones that nothing exceeds.
+    std::vector<ThresholdBlock> blocks(blocks_.size());
+    std::vector<size_t> first;
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+        size_t count = 0;
+        for (int c = 0; c < blocks_[b].count; ++c)
+            count = std::max(count, comparisons[blocks_[b].first + c].above.size());
+        blocks[b] = {};
+        blocks[b].count = static_cast<int64_t>(count);
+        first.push_back(thresholds_.size());
+        thresholds_.resize(thresholds_.size() + 16 * count, std::numeric_limits<int32_t>::max());
+        for (int c = 0; c < blocks_[b].count; ++c) {
+            const int64_t channel = blocks_[b].first + c;
+            const Comparison& comparison = comparisons[channel];
+            blocks[b].base[c] = static_cast<int32_t>(comparison.base - spec.out.min);
+            blocks[b].descending[c] = spec.descending[channel] ? -1 : 0;
+            for (size_t k = 0; k < comparison.above.size(); ++k)
+                thresholds_[first[b] + 16 * k + c] = static_cast<int32_t>(comparison.above[k]);
+        }
+    }
+    for (size_t i = 0; in_int16 && i < thresholds_.size(); ++i) {
+        const int32_t t = thresholds_[i / 16 * 16 + kUnpackOrder[i % 16]];
+        thresholds16_.push_back(static_cast<int16_t>(std::min(t, 32767)));
+    }
+    for (size_t b = 0; b < blocks.size(); ++b) {
+        blocks[b].thresholds = thresholds_.data() + first[b];
+        blocks[b].thresholds16 = in_int16 ? thresholds16_.data() + first[b] : nullptr;
+    }
+    data_ = std::move(blocks);
+    use(in_int16 ? EpilogueKind::kThreshold16 : EpilogueKind::kThreshold32,
+        std::get<std::vector<ThresholdBlock>>(data_));
+}
+
+}  // namespace intsim

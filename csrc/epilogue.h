@@ -1,0 +1,107 @@
+// From accumulators to bytes: what follows a convolution, fused into its tiles, or on its own.
+//
+// A spec says what is computed, in codes, as the graph has it. An Epilogue is a spec made ready for blocks of 16
+// channels: constants derived, the smallest code of the output type subtracted, and the fastest kernel chosen that is
+// exact for every accumulator within the bounds, which the caller knows from the actual weights.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "dispatch.h"
+#include "rounding.h"
+
+namespace intsim {
+
+// The output type: bits wide, smallest code `min`.
+struct CodeType {
+    int bits = 8;
+    int64_t min = 0;
+    int64_t max() const { return min + (int64_t{1} << bits) - 1; }
+};
+
+// code = clip(round(acc * multiplier / 2^shift) + zero_point, low, high), per channel; a negative shift shifts left.
+struct ScaleSpec {
+    std::vector<int64_t> multiplier, shift;
+    int64_t zero_point;
+    bool zero_point_first;  // added before rounding
+    Rounding rounding;
+    int64_t low, high;
+    CodeType out;
+};
+
+// code = base + #{ k : acc >= thresholds[k] }, per channel; > if strict, <= (or <) if descending.
+struct ThresholdSpec {
+    int64_t count;                    // thresholds per channel
+    std::vector<int64_t> thresholds;  // [channel][count]
+    std::vector<int64_t> base;
+    std::vector<bool> strict, descending;
+    CodeType out;
+};
+
+using EpilogueSpec = std::variant<ScaleSpec, ThresholdSpec>;
+int64_t channels_of(const EpilogueSpec& spec);
+const CodeType& output_of(const EpilogueSpec& spec);
+
+// Smallest and largest value, per channel.
+struct Bounds {
+    std::vector<int64_t> low, high;
+};
+
+// Consecutive channels that are computed together, at most 16.
+struct ChannelBlock {
+    int64_t first, count;
+};
+std::vector<ChannelBlock> blocks_of_channels(int64_t channels);
+
+class Epilogue {
+public:
+    // Throws std::invalid_argument, naming the layer, for parameters that no kernel can apply.
+    Epilogue(const std::string& layer, const EpilogueSpec& spec, const Bounds& bounds,
+             const std::vector<ChannelBlock>& blocks);
+    Epilogue(const Epilogue&) = delete;
+
+    // Bytes of one block's channels, for `rows` pixels; acc has 16 readable elements per pixel.
+    void apply(size_t block, const int32_t* acc, int64_t acc_stride, int64_t rows, uint8_t* out,
+               int64_t out_stride) const {
+        kernel_({block_bytes_ + block * block_size_, acc, acc_stride, rows, out, out_stride, blocks_[block].count});
+    }
+
+    int max_byte() const { return max_byte_; }
+    const KernelInfo& kernel() const { return *info_; }
+
+private:
+    void prepare(const ScaleSpec& spec, const Bounds& bounds);
+    void prepare(const ThresholdSpec& spec, const Bounds& bounds);
+    template <class Block>
+    void use(EpilogueKind kind, const std::vector<Block>& blocks);
+
+    std::string layer_;
+    std::vector<ChannelBlock> blocks_;
+    std::variant<std::vector<ScaleBlock<int32_t>>, std::vector<ScaleBlock<int64_t>>, std::vector<ThresholdBlock>> data_;
+    std::vector<int32_t> thresholds_;
+    std::vector<int16_t> thresholds16_;
+    const char* block_bytes_ = nullptr;
+    size_t block_size_ = 0;
+    EpilogueKernel kernel_ = nullptr;
+    const KernelInfo* info_ = nullptr;
+    int max_byte_ = 0;
+};
+
+// One channel of rounding.h's formula for the output type; `channel` 0..15.
+struct RoundingSpec {
+    Rounding rounding;
+    int64_t zero_point;
+    bool zero_point_first;
+    int64_t low, high;
+    CodeType out;
+};
+void fill_rounding(RoundingBlock<int64_t>& block, int channel, const RoundingSpec& spec, int64_t shift);
+
+// Whether the block's arithmetic stays in int32 for x in low..high: every step, or the result alone.
+bool rounds_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high);
+bool result_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high);
+RoundingBlock<int32_t> narrowed(const RoundingBlock<int64_t>& block);
+
+}  // namespace intsim

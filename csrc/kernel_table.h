@@ -1,0 +1,182 @@
+// The registry of kernels, and what each kind of kernel is given.
+//
+// A kernel is a plain function and one row in the table of its instruction set (kernels_portable.cpp, kernels_avx2.cpp,
+// ...). Nothing else has to be told about it: packing and dispatch look rows up here, tests run every row against plain
+// integers, and benchmarks time every row. A row's name is
+//
+//     <op>_u<act>s<weight>_<scheme>_<isa>_<MRxNR>          gemm_u8s8_a16_avx2_6x16
+//
+// with the widest operands that the kernel's registers hold. This header is included by files that are compiled for an
+// instruction set which the processor may lack, so it holds plain structs only: no functions, nothing to instantiate.
+//
+// Tiles. A convolution is a sum over *runs*: stretches of activation bytes that lie contiguous in memory. For a dense
+// convolution one row of the filter is one run (KW pixels of C channels each), a linear layer is a single run, and with
+// groups or dilation every tap is one. A tile kernel computes MR output pixels, whose inputs lie `row_stride` bytes
+// apart, times NR = 16 output channels:
+//
+//     acc[row][channel] += sum over runs, over k:  operand[row * row_stride + run.offset + k] * panel[...]
+//
+// and the caller has filled acc with the bias. Panels hold the weights in the order in which the kernel eats them, one
+// *quad* (4 consecutive k) of 16 channels at a time:
+//
+//     a16 (gemm)       [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
+//     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
+//     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
+//
+// A depthwise tile multiplies each of 16 channels with its own weights: each run is one tap of 16 channels, and the
+// runs come in pairs (the last one doubled, with zero weights, where the taps are odd in number).
+//
+// Scheme a16 adds products in 16-bit lanes, as long as the actual weights prove that no lane can leave int16: a run
+// with `flush` set is where the packer found that the lanes must be widened into acc.
+#pragma once
+
+#include <cstdint>
+
+namespace intsim {
+
+enum class Scheme { kA16, kW16 };
+
+constexpr int kPanelChannels = 16;  // NR of every tile kernel
+constexpr int kMaxTileRows = 6;
+
+// The order of 16 channels after vpunpck*/vpackss* of two 256-bit registers, which work within 128-bit halves.
+constexpr int kUnpackOrder[16] = {0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15};
+
+struct Run {
+    int64_t offset;  // bytes from the first operand of a row
+    int64_t quads;   // length; 1 for a depthwise tap
+    int64_t flush;   // a16: widen the 16-bit lanes after this run
+};
+
+struct Tile {
+    const void* operand;  // row 0
+    int64_t row_stride;   // bytes
+    const Run* runs;
+    int64_t run_count;
+    const void* panel;  // 64-byte aligned
+    int32_t* acc;       // [MR][16], 64-byte aligned
+};
+using TileKernel = void (*)(const Tile&);
+
+// An epilogue turns accumulators of 16 channels into bytes. Parameters are per channel, in blocks of 16.
+struct EpilogueArgs {
+    const void* block;  // ScaleBlock<int32_t>, ScaleBlock<int64_t> or ThresholdBlock
+    const int32_t* acc;
+    int64_t acc_stride;  // elements from one row to the next
+    int64_t rows;
+    uint8_t* out;
+    int64_t out_stride;  // bytes
+    int64_t channels;    // 1..16: only so many bytes are written per row
+};
+using EpilogueKernel = void (*)(const EpilogueArgs&);
+
+// rounding.h: byte = clip(((x + base + (f < 0 ? sign_term : 0) + (f & odd_term)) >> shift) + zero, low, high)
+template <class T>
+struct RoundingBlock {
+    T shift[16], base[16], sign_term[16], odd_term[16];
+    T zero_before[16];  // of f
+    T zero[16];         // both zero points, less the smallest code of the output type
+    int32_t low, high;  // bytes
+    int32_t simple;     // every sign_term and odd_term is zero
+};
+
+template <class T>
+struct alignas(64) ScaleBlock {  // x = multiplier * acc
+    T multiplier[16];
+    RoundingBlock<T> rounding;
+};
+
+// byte = base + (descending ? -1 : 1) * #{ k : acc > thresholds[k] }
+struct alignas(64) ThresholdBlock {
+    int32_t base[16];
+    int32_t descending[16];       // 0 or -1
+    const int32_t* thresholds;    // [count][16]
+    const int16_t* thresholds16;  // [count][16] in kUnpackOrder, for kernels that compare saturated 16-bit values
+    int64_t count;
+};
+
+// Residual addition: x = multiplier_a * a + multiplier_b * b + offset, rounded as above.
+template <class T>
+struct alignas(64) AddBlock {
+    T multiplier_a[16], multiplier_b[16], offset[16];
+    RoundingBlock<T> rounding;
+};
+
+struct AddArgs {
+    const void* block;  // AddBlock<int32_t> or AddBlock<int64_t>
+    const void* a;      // bytes or int32
+    const uint8_t* b;
+    uint8_t* out;
+    int64_t a_stride, b_stride, out_stride;  // elements from one pixel to the next
+    int64_t pixels;
+    int64_t channels;  // 1..16
+};
+using AddKernel = void (*)(const AddArgs&);
+
+using WidenKernel = void (*)(const uint8_t* from, int16_t* to, int64_t count);
+using LookupKernel = void (*)(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table);
+
+struct KernelInfo {
+    const char* name;
+    const char* op;      // gemm, depthwise, epilogue, add, ...
+    const char* scheme;  // a16, w16; shift, multiplier, threshold32, ...
+    const char* isa;
+    int mr, nr;
+    int act_bits, weight_bits;
+};
+
+enum class TileOp { kGemm, kDepthwise };
+struct TileRow {
+    KernelInfo info;
+    TileOp op;
+    Scheme scheme;
+    TileKernel run;
+};
+
+// kShift: ScaleBlock<int32_t> whose multipliers are 1. kMultiplier: ScaleBlock<int64_t> with 32-bit multipliers and
+// results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kThreshold16: every threshold in
+// -32768..32766.
+enum class EpilogueKind { kShift, kMultiplier, kWide, kThreshold16, kThreshold32 };
+struct EpilogueRow {
+    KernelInfo info;
+    EpilogueKind kind;
+    EpilogueKernel run;
+};
+
+// What a is, and whether int32 holds x and everything on the way to the byte (32), or the result before clipping (64).
+enum class AddKind { kBytes32, kBytes64, kBytesWide, kAccumulators32, kAccumulators64, kAccumulatorsWide };
+struct AddRow {
+    KernelInfo info;
+    AddKind kind;
+    AddKernel run;
+};
+
+struct WidenRow {
+    KernelInfo info;
+    WidenKernel run;
+};
+
+struct LookupRow {
+    KernelInfo info;
+    LookupKernel run;
+};
+
+// What one instruction set has. Missing rows are taken from the portable table.
+struct KernelTable {
+    const char* isa;
+    const TileRow* tiles;
+    int tile_count;
+    const EpilogueRow* epilogues;
+    int epilogue_count;
+    const AddRow* adds;
+    int add_count;
+    const WidenRow* widen;
+    const LookupRow* lookup;
+};
+
+extern const KernelTable kPortableKernels;
+#if defined(__x86_64__)
+extern const KernelTable kAvx2Kernels;
+#endif
+
+}  // namespace intsim

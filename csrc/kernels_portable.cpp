@@ -1,0 +1,179 @@
+// Every kernel in plain C++: what runs where no other instruction set does, and the meaning of the rows elsewhere.
+#include <cstring>
+
+#include "kernel_table.h"
+
+namespace intsim {
+namespace {
+
+// Scheme a16 without 16-bit lanes: products go straight to int32, so `flush` means nothing here.
+template <int MR>
+void gemm_a16(const Tile& tile) {
+    const int8_t* panel = static_cast<const int8_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
+        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 4, panel += 64)
+            for (int row = 0; row < MR; ++row) {
+                const uint8_t* a = operand + row * tile.row_stride;
+                for (int n = 0; n < 16; ++n)
+                    for (int k = 0; k < 4; ++k) tile.acc[16 * row + n] += a[k] * panel[4 * n + k];
+            }
+    }
+}
+
+template <int MR>
+void gemm_w16(const Tile& tile) {
+    const int16_t* panel = static_cast<const int16_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const char* operand = static_cast<const char*>(tile.operand) + tile.runs[r].offset;
+        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 8, panel += 64)
+            for (int row = 0; row < MR; ++row) {
+                int16_t a[4];
+                std::memcpy(a, operand + row * tile.row_stride, sizeof a);
+                for (int k = 0; k < 4; ++k)
+                    for (int n = 0; n < 16; ++n) tile.acc[16 * row + n] += a[k] * panel[32 * (k / 2) + 2 * n + k % 2];
+            }
+    }
+}
+
+template <int MR>
+void depthwise_w16(const Tile& tile) {
+    const int16_t* panel = static_cast<const int16_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const int16_t* weights = panel + 32 * (r / 2) + r % 2;
+        const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
+        for (int row = 0; row < MR; ++row)
+            for (int i = 0; i < 16; ++i) {
+                const int channel = kUnpackOrder[i];
+                tile.acc[16 * row + channel] += operand[row * tile.row_stride + channel] * weights[2 * i];
+            }
+    }
+}
+
+template <class T>
+uint8_t round_to_byte(T x, const RoundingBlock<T>& block, int channel) {
+    const T f = (x >> block.shift[channel]) + block.zero_before[channel];
+    x += block.base[channel] + (f < 0 ? block.sign_term[channel] : 0) + (f & block.odd_term[channel]);
+    const T value = (x >> block.shift[channel]) + block.zero[channel];
+    return static_cast<uint8_t>(value < block.low ? block.low : value > block.high ? block.high : value);
+}
+
+template <class T>
+void scale(const EpilogueArgs& args) {
+    const ScaleBlock<T>& block = *static_cast<const ScaleBlock<T>*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row)
+        for (int64_t c = 0; c < args.channels; ++c)
+            args.out[row * args.out_stride + c] =
+                round_to_byte<T>(block.multiplier[c] * args.acc[row * args.acc_stride + c], block.rounding, c);
+}
+
+void threshold(const EpilogueArgs& args) {
+    const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row) {
+        const int32_t* acc = args.acc + row * args.acc_stride;
+        int32_t reached[16] = {};
+        for (int64_t k = 0; k < block.count; ++k)
+            for (int c = 0; c < 16; ++c) reached[c] += acc[c] > block.thresholds[16 * k + c];
+        for (int64_t c = 0; c < args.channels; ++c)
+            args.out[row * args.out_stride + c] =
+                static_cast<uint8_t>(block.base[c] + (block.descending[c] ? -reached[c] : reached[c]));
+    }
+}
+
+template <class A, class T>
+void add(const AddArgs& args) {
+    const AddBlock<T>& block = *static_cast<const AddBlock<T>*>(args.block);
+    const A* a = static_cast<const A*>(args.a);
+    for (int64_t pixel = 0; pixel < args.pixels; ++pixel)
+        for (int64_t c = 0; c < args.channels; ++c) {
+            const T x = block.multiplier_a[c] * a[pixel * args.a_stride + c] +
+                        block.multiplier_b[c] * args.b[pixel * args.b_stride + c] + block.offset[c];
+            args.out[pixel * args.out_stride + c] = round_to_byte<T>(x, block.rounding, c);
+        }
+}
+
+void widen(const uint8_t* from, int16_t* to, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
+
+void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table) {
+    for (int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
+}
+
+#define TILES(op, kind, scheme, enumerator)                                              \
+    {{#op "_u8s8_" #scheme "_portable_4x16", #op, #scheme, "portable", 4, 16, 8, 8},     \
+     TileOp::kind,                                                                       \
+     Scheme::enumerator,                                                                 \
+     op##_##scheme<4>},                                                                  \
+        {{#op "_u8s8_" #scheme "_portable_3x16", #op, #scheme, "portable", 3, 16, 8, 8}, \
+         TileOp::kind,                                                                   \
+         Scheme::enumerator,                                                             \
+         op##_##scheme<3>},                                                              \
+        {{#op "_u8s8_" #scheme "_portable_2x16", #op, #scheme, "portable", 2, 16, 8, 8}, \
+         TileOp::kind,                                                                   \
+         Scheme::enumerator,                                                             \
+         op##_##scheme<2>},                                                              \
+        {{#op "_u8s8_" #scheme "_portable_1x16", #op, #scheme, "portable", 1, 16, 8, 8}, \
+         TileOp::kind,                                                                   \
+         Scheme::enumerator,                                                             \
+         op##_##scheme<1>},
+
+constexpr TileRow kTiles[] = {
+    TILES(gemm, kGemm, a16, kA16)            //
+    TILES(gemm, kGemm, w16, kW16)            //
+    TILES(depthwise, kDepthwise, w16, kW16)  //
+};
+
+constexpr EpilogueRow kEpilogues[] = {
+    {{"epilogue_u8s32_shift_portable_1x16", "epilogue", "shift", "portable", 1, 16, 8, 32},
+     EpilogueKind::kShift,
+     scale<int32_t>},
+    {{"epilogue_u8s32_multiplier_portable_1x16", "epilogue", "multiplier", "portable", 1, 16, 8, 32},
+     EpilogueKind::kMultiplier,
+     scale<int64_t>},
+    {{"epilogue_u8s32_wide_portable_1x16", "epilogue", "wide", "portable", 1, 16, 8, 32},
+     EpilogueKind::kWide,
+     scale<int64_t>},
+    {{"epilogue_u8s32_threshold16_portable_1x16", "epilogue", "threshold16", "portable", 1, 16, 8, 32},
+     EpilogueKind::kThreshold16,
+     threshold},
+    {{"epilogue_u8s32_threshold32_portable_1x16", "epilogue", "threshold32", "portable", 1, 16, 8, 32},
+     EpilogueKind::kThreshold32,
+     threshold},
+};
+
+constexpr AddRow kAdds[] = {
+    {{"add_u8s8_int32_portable_1x16", "add", "int32", "portable", 1, 16, 8, 8},
+     AddKind::kBytes32,
+     add<uint8_t, int32_t>},
+    {{"add_u8s8_int64_portable_1x16", "add", "int64", "portable", 1, 16, 8, 8},
+     AddKind::kBytes64,
+     add<uint8_t, int64_t>},
+    {{"add_u8s8_wide_portable_1x16", "add", "wide", "portable", 1, 16, 8, 8},
+     AddKind::kBytesWide,
+     add<uint8_t, int64_t>},
+    {{"add_u8s32_int32_portable_1x16", "add", "int32", "portable", 1, 16, 8, 32},
+     AddKind::kAccumulators32,
+     add<int32_t, int32_t>},
+    {{"add_u8s32_int64_portable_1x16", "add", "int64", "portable", 1, 16, 8, 32},
+     AddKind::kAccumulators64,
+     add<int32_t, int64_t>},
+    {{"add_u8s32_wide_portable_1x16", "add", "wide", "portable", 1, 16, 8, 32},
+     AddKind::kAccumulatorsWide,
+     add<int32_t, int64_t>},
+};
+
+constexpr WidenRow kWiden = {{"widen_u8s16_copy_portable_1x1", "widen", "copy", "portable", 1, 1, 8, 16}, widen};
+constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
+
+template <class Row, int N>
+constexpr int count_of(const Row (&)[N]) {
+    return N;
+}
+
+}  // namespace
+
+const KernelTable kPortableKernels = {"portable", kTiles,          count_of(kTiles), kEpilogues, count_of(kEpilogues),
+                                      kAdds,      count_of(kAdds), &kWiden,          &kLookup};
+
+}  // namespace intsim

@@ -1,0 +1,240 @@
+#include "pack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "check.h"
+
+namespace intsim {
+namespace {
+
+// Cycles on Zen 3 for a quad of 6 rows (24 instructions at 3.2 a cycle, twice as many for w16) and for a flush.
+constexpr int64_t kA16QuadCycles = 8, kA16FlushCycles = 14, kW16QuadCycles = 16;
+
+// One stretch of contiguous bytes in the input, before it is cut by flushes.
+struct Segment {
+    int64_t filter_y, filter_x, bytes;
+};
+
+std::vector<Segment> segments_of(const ConvSpec& spec) {
+    std::vector<Segment> segments;
+    const bool contiguous = spec.groups == 1 && spec.dilation_x == 1;
+    const int64_t pixel = round_up(spec.depth(), 4);
+    for (int64_t y = 0; y < spec.kernel_height; ++y) {
+        if (contiguous) {
+            segments.push_back({y, 0, spec.kernel_width * pixel});
+            continue;
+        }
+        for (int64_t x = 0; x < spec.kernel_width; ++x) segments.push_back({y, x, pixel});
+    }
+    return segments;
+}
+
+std::vector<ChannelBlock> panel_outputs(const ConvSpec& spec) {
+    const int64_t per_group = spec.out_channels / spec.groups;
+    std::vector<ChannelBlock> panels;
+    for (int64_t group = 0; group < spec.groups; ++group)
+        for (const ChannelBlock& block : blocks_of_channels(per_group))
+            panels.push_back({group * per_group + block.first, block.count});
+    return panels;
+}
+
+}  // namespace
+
+class Packer {
+public:
+    Packer(const ConvSpec& spec, Scheme scheme) : spec_(spec), scheme_(scheme) {}
+
+    std::optional<PackedWeights> dense() {
+        if (scheme_ == Scheme::kA16 && !weights_within(-128, 127)) return std::nullopt;
+        if (!weights_within(-32768, 32767)) return std::nullopt;
+        packed_.op = TileOp::kGemm, packed_.scheme = scheme_;
+        packed_.operand_bytes = scheme_ == Scheme::kA16 ? 1 : 2;
+
+        segments_ = segments_of(spec_);
+        int64_t quads = 0;
+        for (const Segment& segment : segments_) quads += segment.bytes / 4;
+        const int64_t quad_bytes = scheme_ == Scheme::kA16 ? 64 : 128;
+        const std::vector<ChannelBlock> outputs = panel_outputs(spec_);
+        const int64_t panel_bytes = quads * quad_bytes;
+        allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
+        for (size_t i = 0; i < outputs.size(); ++i) {
+            const int64_t group = outputs[i].first / (spec_.out_channels / spec_.groups);
+            Panel panel{outputs[i], group * spec_.depth(), {}, static_cast<int64_t>(i) * panel_bytes};
+            if (!fill_dense(panel)) return std::nullopt;
+            for (const PackedRun& run : panel.runs) packed_.flushes += run.flush;
+            packed_.quads += quads;
+            packed_.panels.push_back(std::move(panel));
+        }
+        return std::move(packed_);
+    }
+
+    std::optional<PackedWeights> depthwise() {
+        if (scheme_ != Scheme::kW16 || !weights_within(-32768, 32767)) return std::nullopt;
+        packed_.op = TileOp::kDepthwise, packed_.scheme = scheme_, packed_.operand_bytes = 1;
+        const int64_t taps = spec_.kernel_height * spec_.kernel_width, pairs = ceil_divide(taps, 2);
+        const std::vector<ChannelBlock> outputs = blocks_of_channels(spec_.out_channels);
+        allocate(pairs * 64 * static_cast<int64_t>(outputs.size()));
+        for (size_t i = 0; i < outputs.size(); ++i) {
+            Panel panel{outputs[i], outputs[i].first, {}, static_cast<int64_t>(i) * pairs * 64};
+            int16_t* to = reinterpret_cast<int16_t*>(packed_.data_.get() + panel.data);
+            for (int64_t tap = 0; tap < 2 * pairs; ++tap) {
+                const int64_t real = std::min(tap, taps - 1), y = real / spec_.kernel_width,
+                              x = real % spec_.kernel_width;
+                panel.runs.push_back({y, x, 0, 1, tap == 2 * pairs - 1});
+                for (int lane = 0; lane < 16; ++lane) {
+                    const int channel = kUnpackOrder[lane];
+                    const bool exists = tap < taps && channel < outputs[i].count;
+                    to[32 * (tap / 2) + 2 * lane + tap % 2] =
+                        exists ? static_cast<int16_t>(spec_.weight(outputs[i].first + channel, 0, y, x)) : int16_t{0};
+                }
+            }
+            packed_.flushes += 1, packed_.quads += pairs;
+            packed_.panels.push_back(std::move(panel));
+        }
+        return std::move(packed_);
+    }
+
+private:
+    bool weights_within(int64_t low, int64_t high) const {
+        return std::all_of(spec_.weights.begin(), spec_.weights.end(),
+                           [=](int64_t w) { return low <= w && w <= high; });
+    }
+
+    void allocate(int64_t bytes) {
+        packed_.data_ = allocate_aligned<char>(bytes);
+        std::memset(packed_.data_.get(), 0, static_cast<size_t>(bytes));
+    }
+
+    // Weight of the panel's output n at byte `position` of a segment; zero in all padding.
+    int64_t weight_at(const Panel& panel, int64_t n, const Segment& segment, int64_t position) const {
+        const int64_t pixel = round_up(spec_.depth(), 4), channel = position % pixel;
+        if (n >= panel.outputs.count || channel >= spec_.depth()) return 0;
+        return spec_.weight(panel.outputs.first + n, channel, segment.filter_y, segment.filter_x + position / pixel);
+    }
+
+    bool fill_dense(Panel& panel) {
+        char* to = packed_.data_.get() + panel.data;
+        LaneSums sums{};
+        for (const Segment& segment : segments_) {
+            panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, 0});
+            for (int64_t position = 0; position < segment.bytes; position += 4) {
+                int64_t quad[16][4];
+                for (int n = 0; n < 16; ++n)
+                    for (int k = 0; k < 4; ++k) quad[n][k] = weight_at(panel, n, segment, position + k);
+                if (scheme_ == Scheme::kA16) {
+                    LaneSums with = sums;
+                    with.add(quad);
+                    if (!with.safe(max_activation())) {
+                        with = {};
+                        with.add(quad);
+                        if (!with.safe(max_activation())) return false;
+                        cut(panel, segment, position);
+                    }
+                    sums = with;
+                    for (int n = 0; n < 16; ++n)
+                        for (int k = 0; k < 4; ++k) to[4 * n + k] = static_cast<char>(quad[n][k]);
+                    to += 64;
+                } else {
+                    int16_t* words = reinterpret_cast<int16_t*>(to);
+                    for (int n = 0; n < 16; ++n)
+                        for (int k = 0; k < 4; ++k)
+                            words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(quad[n][k]);
+                    to += 128;
+                }
+                panel.runs.back().quads += 1;
+            }
+        }
+        panel.runs.back().flush = 1;
+        return true;
+    }
+
+    // Ends the stretch before `position`: flush what came before it, and go on in a run of its own.
+    void cut(Panel& panel, const Segment& segment, int64_t position) {
+        if (panel.runs.back().quads > 0) {
+            panel.runs.back().flush = 1;
+            panel.runs.push_back({segment.filter_y, segment.filter_x, position, 0, 0});
+        } else {  // at the start of a segment: the run before it flushes
+            panel.runs[panel.runs.size() - 2].flush = 1;
+        }
+    }
+
+    // Sums of positive and of negative weights in each int16 lane since the last flush.
+    struct LaneSums {
+        int64_t positive[16][2], negative[16][2];
+        void add(const int64_t (&quad)[16][4]) {
+            for (int n = 0; n < 16; ++n)
+                for (int k = 0; k < 4; ++k) (quad[n][k] > 0 ? positive : negative)[n][k / 2] += quad[n][k];
+        }
+        bool safe(int64_t max_activation) const {
+            for (int n = 0; n < 16; ++n)
+                for (int j = 0; j < 2; ++j)
+                    if (max_activation * positive[n][j] > 32767 || max_activation * negative[n][j] < -32768)
+                        return false;
+            return true;
+        }
+    };
+
+    int64_t max_activation() const { return (int64_t{1} << spec_.act_bits) - 1; }
+
+    const ConvSpec& spec_;
+    const Scheme scheme_;
+    std::vector<Segment> segments_;
+    PackedWeights packed_;
+};
+
+void validate(const ConvSpec& spec) {
+    const auto positive = [&](int64_t value, const char* what) {
+        require(value >= 1 && value < (1 << 24), "'", spec.name, "': ", what, " is ", value, ", expected 1..2^24-1");
+    };
+    positive(spec.out_channels, "the number of outputs"), positive(spec.in_channels, "the number of inputs");
+    positive(spec.groups, "the number of groups");
+    positive(spec.kernel_height, "the kernel's height"), positive(spec.kernel_width, "the kernel's width");
+    positive(spec.stride_y, "the vertical stride"), positive(spec.stride_x, "the horizontal stride");
+    positive(spec.dilation_y, "the vertical dilation"), positive(spec.dilation_x, "the horizontal dilation");
+    require(spec.in_channels % spec.groups == 0 && spec.out_channels % spec.groups == 0, "'", spec.name,
+            "': ", spec.groups, " groups do not divide ", spec.in_channels, " inputs and ", spec.out_channels,
+            " outputs");
+    require(spec.act_bits >= 1 && spec.act_bits <= 8, "'", spec.name, "': activations of ", spec.act_bits,
+            " bits, expected 1..8");
+    int64_t count = spec.out_channels;
+    for (int64_t extent : {spec.depth(), spec.kernel_height, spec.kernel_width})
+        require(!__builtin_mul_overflow(count, extent, &count), "'", spec.name, "': the weights' size overflows");
+    require(static_cast<int64_t>(spec.weights.size()) == count, "'", spec.name, "': ", spec.weights.size(),
+            " weights, expected ", count);
+    require(static_cast<int64_t>(spec.bias.size()) == spec.out_channels, "'", spec.name, "': ", spec.bias.size(),
+            " biases for ", spec.out_channels, " outputs");
+}
+
+Bounds accumulator_bounds(const ConvSpec& spec) {
+    Bounds bounds;
+    const int64_t per_output = spec.depth() * spec.kernel_height * spec.kernel_width;
+    const int64_t amax = (int64_t{1} << spec.act_bits) - 1;
+    for (int64_t out = 0; out < spec.out_channels; ++out) {
+        __int128 low = spec.bias[out], high = low;
+        for (int64_t i = 0; i < per_output; ++i) {
+            const int64_t weight = spec.weights[out * per_output + i];
+            (weight < 0 ? low : high) += static_cast<__int128>(weight) * amax;
+        }
+        require(low >= INT32_MIN && high <= INT32_MAX, "'", spec.name, "': the accumulator of channel ", out,
+                " leaves int32: use fewer bits for weights or activations");
+        bounds.low.push_back(static_cast<int64_t>(low)), bounds.high.push_back(static_cast<int64_t>(high));
+    }
+    return bounds;
+}
+
+std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
+    Packer packer(spec, scheme);
+    return spec.depthwise() ? packer.depthwise() : packer.dense();
+}
+
+PackedWeights pack_fastest(const ConvSpec& spec) {
+    if (auto a16 = pack(spec, Scheme::kA16))
+        if (a16->quads * kA16QuadCycles + a16->flushes * kA16FlushCycles <= a16->quads * kW16QuadCycles)
+            return std::move(*a16);
+    auto w16 = pack(spec, Scheme::kW16);
+    require(w16.has_value(), "'", spec.name, "': weight levels leave int16");
+    return std::move(*w16);
+}
+
+}  // namespace intsim

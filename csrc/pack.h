@@ -1,0 +1,89 @@
+// Weights in the order in which a tile kernel eats them, with the proof that its arithmetic is exact.
+//
+// Weights arrive as levels, so zero points and odd grids are already in them: {-3, -1, 1, 3} and an asymmetric u4 are
+// plain small integers here, and no kernel needs row sums of activations. (What an activation's zero point contributes
+// is a constant per channel, folded into the bias by the caller.)
+//
+// Panels. Outputs are cut into panels of 16, within each group; the last one of a group is filled up with zero weights.
+// A panel goes through K in runs (kernel_table.h). For a dense convolution one row of the filter is one run, because KW
+// neighbouring pixels are contiguous, channel padding included (its weights are zero):
+//
+//     filter row 0: [kw 0: c0 c1 c2 -][kw 1: c0 c1 c2 -][kw 2: c0 c1 c2 -]     one run of 3 quads for C = 3
+//     filter row 1: ...
+//
+// Safe steps. Scheme a16 sums products in int16 lanes: lane (n, j) adds, for each quad, the products of weights 2j and
+// 2j + 1 of output n. Activations are at most amax = 2^bits - 1 and not negative, so over any stretch of quads every
+// partial sum of the lane, in any order, lies between amax * (sum of its negative weights) and amax * (sum of its
+// positive ones). The packer walks K and cuts a run, with `flush`, before the first quad where either would leave int16
+// for any lane of the panel. So the proof rests on the actual weights, not on the worst their width allows. A quad that
+// cannot even stand alone makes the layer unfit for a16.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "epilogue.h"
+#include "images.h"
+#include "kernel_table.h"
+
+namespace intsim {
+
+struct ConvSpec {
+    std::string name;  // the layer, for messages
+    int64_t out_channels, in_channels, groups;
+    int64_t kernel_height, kernel_width;
+    int64_t stride_y, stride_x, dilation_y, dilation_x;
+    int act_bits;                  // activation bytes are 0 .. 2^act_bits - 1
+    std::vector<int64_t> weights;  // levels [out][in / groups][kernel_height][kernel_width]
+    std::vector<int64_t> bias;     // [out], what an all-zero-byte input gives
+
+    int64_t depth() const { return in_channels / groups; }
+    bool depthwise() const { return groups > 1 && depth() == 1 && out_channels == groups; }
+    int64_t weight(int64_t out, int64_t in, int64_t y, int64_t x) const {
+        return weights[((out * depth() + in) * kernel_height + y) * kernel_width + x];
+    }
+};
+
+// Throws std::invalid_argument for extents and counts that contradict each other.
+void validate(const ConvSpec& spec);
+
+// Accumulators over all inputs of act_bits; std::invalid_argument, naming layer and channel, if one leaves int32.
+Bounds accumulator_bounds(const ConvSpec& spec);
+
+// A run before it is known how far apart the input's rows are.
+struct PackedRun {
+    int64_t filter_y, filter_x;  // tap at which it starts
+    int64_t skip;                // bytes from that tap's first channel
+    int64_t quads, flush;
+};
+
+struct Panel {
+    ChannelBlock outputs;
+    int64_t first_input;  // channel, hence byte of a pixel
+    std::vector<PackedRun> runs;
+    int64_t data;  // offset of its weights, in bytes
+};
+
+class PackedWeights {
+public:
+    TileOp op;
+    Scheme scheme;
+    int operand_bytes;  // 1: activation bytes as they are, 2: widened to int16 first
+    std::vector<Panel> panels;
+    int64_t flushes = 0, quads = 0;  // over all panels
+
+    const void* data(const Panel& panel) const { return data_.get() + panel.data; }
+
+private:
+    friend class Packer;
+    AlignedArray<char> data_;
+};
+
+// Packed for the scheme, or nothing where the weights do not fit it. A depthwise convolution has its own kernel (w16).
+std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme);
+
+// Packed for the scheme that takes the fewest cycles; std::invalid_argument if none is exact.
+PackedWeights pack_fastest(const ConvSpec& spec);
+
+}  // namespace intsim
