@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A stage may import the stages of every layer above its own, itself, and no other...
 LAYERS = (
-    ("errors", "dtypes"),
+    ("errors", "dtypes", "references"),
     ("arithmetic",),
     ("ir",),
     ("backends", "profiles", "costing", "exporters"),
@@ -28,6 +28,7 @@ LAYERS = (
 # ...but for these, within one layer.
 NEIGHBOURS = {
     ("dtypes", "errors"),
+    ("references", "errors"),
     ("calibrate", "frontend"),
     ("verbs", "data"),
     ("cli", "data"),
