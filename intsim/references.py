@@ -47,8 +47,8 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
     names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
     nearest = get_close_matches(name, names, 1)
     hint = f"; the nearest name is {nearest[0]!r}" if nearest else ""
-    problem = f"has no callable {name!r}" if found is None else f"{name!r} is not callable but of type {type(found).__name__}"
-    raise InputError(f"{what} {reference}: {place} {problem}{hint}")
+    problem = "is not there" if found is None else f"is no callable but of type {type(found).__name__}"
+    raise InputError(f"{what} {reference}: {name!r} {problem}{hint}")
 
 
 def _import_file(path: Path) -> ModuleType:

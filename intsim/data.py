@@ -1,0 +1,125 @@
+"""DATA: images and labels out of a callable or an .npz file, checked once so that no later stage meets bad numbers."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intsim.errors import InputError
+from intsim.references import call
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Inputs of a network, and what each should be recognised as.
+
+    inputs  one array for each input of the network, (N, ...): float32, or integers as they came (pixels, codes)
+    labels  int64 (N,), or None
+    source  where they came from, as the user wrote it
+    """
+
+    inputs: tuple[NDArray[Any], ...]
+    labels: NDArray[np.int64] | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def first(self, count: int) -> Dataset:
+        """The first `count` samples, or all where there are fewer."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Dataset(tuple(array[:count] for array in self.inputs), labels, self.source)
+
+
+def load_data(reference: str) -> Dataset:
+    """The data set that `path/file.py:callable`, `package.module:callable` or `path/file.npz` stands for.
+
+    A callable returns (inputs, labels): arrays or tensors, labels possibly None, inputs a tuple where a network has
+    several. An .npz holds `inputs` and optionally `labels`.
+    raises  InputError, one line, that says what is wrong with which of them
+    """
+    try:
+        inputs, labels = _read_npz(Path(reference)) if reference.endswith(".npz") else _call(reference)
+        arrays = inputs if isinstance(inputs, tuple) else (inputs,)
+        names = [f"inputs[{i}]" for i in range(len(arrays))] if len(arrays) != 1 else ["inputs"]
+        checked = tuple(_input(array, name) for array, name in zip(arrays, names, strict=True))
+        if not checked:
+            raise InputError("inputs is empty: expected at least one array")
+        for array, name in zip(checked, names, strict=True):
+            if len(array) != len(checked[0]):
+                raise InputError(f"{name} has {len(array)} samples but {names[0]} has {len(checked[0])}")
+        return Dataset(checked, None if labels is None else _labels(labels, len(checked[0])), reference)
+    except InputError as error:
+        message = str(error)
+        raise InputError(
+            message if message.startswith("DATA ") else f"DATA {reference}: {message}"
+        ) from error.__cause__
+
+
+def _call(reference: str) -> tuple[Any, Any]:
+    if ":" not in reference:
+        raise InputError("expected path/file.py:callable, package.module:callable or path/file.npz")
+    match call(reference, "DATA"):
+        case (inputs, labels):
+            return inputs, labels
+        case tuple() | list() as other:
+            raise InputError(f"expected (inputs, labels) from the call, got {len(other)} values")
+        case other:
+            raise InputError(f"expected (inputs, labels) from the call, got {type(other).__name__}")
+
+
+def _read_npz(path: Path) -> tuple[Any, Any]:
+    try:
+        archive = np.load(path, allow_pickle=False)  # a pickle could run anything
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise InputError("expected an .npz archive, got a single array")
+        with archive:
+            if "inputs" not in archive:
+                raise InputError(f"expected an array named inputs, the file has {', '.join(archive) or 'none'}")
+            return archive["inputs"], archive.get("labels")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"not a readable .npz file: {error}") from None
+
+
+def _as_array(value: Any, name: str) -> NDArray[Any]:
+    """NumPy's view of an array, of nested lists, or of a tensor of PyTorch, which is not imported for that."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name}: expected numbers, got {type(value).__name__} of dtype {array.dtype}")
+    return array
+
+
+def _input(value: Any, name: str) -> NDArray[Any]:
+    array = _as_array(value, name)
+    if array.ndim == 0 or array.size == 0:
+        raise InputError(f"{name} is empty: expected at least one sample, got shape {array.shape}")
+    if array.dtype.kind != "f":
+        return np.ascontiguousarray(array, np.uint8 if array.dtype.kind == "b" else array.dtype)
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is counted as such
+        array = np.ascontiguousarray(array, np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(array)))
+    if bad:
+        place = ", ".join(str(int(i)) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InputError(f"{name}: {bad} of {array.size} elements are NaN or infinite, the first at [{place}]")
+    return array
+
+
+def _labels(value: Any, samples: int) -> NDArray[np.int64]:
+    labels = _as_array(value, "labels")
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"labels: expected integers, got {labels.dtype}")
+    if labels.shape != (samples,):
+        raise InputError(f"labels: expected shape ({samples},), one for each sample, got {labels.shape}")
+    return labels.astype(np.int64)
