@@ -59,11 +59,14 @@ def saturate(level: ArrayLike, zero_point: SupportsIndex, out: IntType) -> NDArr
     """Add the zero point and clip into a type.
 
     level       integer (...)
-    zero_point  integer ()
+    zero_point  integer (), at most 2**62 in magnitude
     returns     out.storage (...)
+    raises      ValueError for another zero point
     Exact:      clip(level + zero_point, out.min, out.max), also where the sum leaves int64
     """
     zero_point = zero_point.__index__()
+    if abs(zero_point) > 1 << 62:
+        raise ValueError(f"a zero point must be at most 2**62 in magnitude, got {zero_point}")
     low, high = (min(max(bound - zero_point, INT64_MIN), INT64_MAX) for bound in (out.min, out.max))
     clipped = np.clip(as_int64(level, "level"), low, high)
     # The sum is a code of `out`, so arithmetic modulo 2**64 is exact even where int64 could not hold it.

@@ -40,7 +40,11 @@ def clip(value: int, out: IntType) -> int:
     return min(max(value, out.min), out.max)
 
 
-@given(st.one_of(int32s, st.integers(INT64_MIN, INT64_MAX)), st.integers(INT64_MIN, INT64_MAX), types)
+@given(
+    st.one_of(int32s, st.integers(INT64_MIN, INT64_MAX), st.sampled_from([INT64_MIN, INT64_MAX])),
+    st.one_of(st.integers(-(2**62), 2**62), st.sampled_from([-(2**62), 2**62])),
+    types,
+)
 def test_saturate_is_exact_even_where_the_sum_leaves_int64(level: int, zero_point: int, out: IntType) -> None:
     code = saturate(level, zero_point, out)
     assert code.dtype == out.storage
@@ -222,5 +226,7 @@ def test_bad_parameters_are_refused() -> None:
         requantize_float32(1, np.float32(1), 0, IntType.parse("s33"))
     with pytest.raises(ValueError, match="never before"):
         requantize_multiplier(1, 2**30, 31, 0, S8, EngineRule.RUY, zero_point_first=True)
+    with pytest.raises(ValueError, match=r"at most 2\*\*62"):
+        saturate(0, -(2**63), U4)
     with pytest.raises(TypeError, match="must be integer"):
         requantize_shift(np.zeros(3), 1, 0, U4, Rounding.FLOOR)
