@@ -390,21 +390,25 @@ void widen(const uint8_t* from, int16_t* to, int64_t count) {
     for (; i < count; ++i) to[i] = from[i];
 }
 
-// 16 tables of 16 entries: vpshufb picks by the low nibble, and a comparison keeps the pick of the right high nibble.
+// 16 tables of 16 entries. In part p, an index of x xor 16p is below 16 exactly where the high nibble of x is p; adding
+// 0x70 with saturation sets the top bit of all others, for which vpshufb gives zero.
 void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table) {
-    const __m256i nibble = _mm256_set1_epi8(15);
     int64_t i = 0;
-    for (; i + 32 <= count; i += 32) {
-        const __m256i x = load(from + i), low = _mm256_and_si256(x, nibble);
-        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
-        __m256i result = _mm256_setzero_si256();
+    for (; i + 64 <= count; i += 64) {
+        const __m256i x = load(from + i), y = load(from + i + 32), top = _mm256_set1_epi8(0x70);
+        __m256i x_result = _mm256_setzero_si256(), y_result = x_result;
+#pragma GCC unroll 16
         for (int part = 0; part < 16; ++part) {
-            const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * part));
-            const __m256i here = _mm256_cmpeq_epi8(high, _mm256_set1_epi8(static_cast<char>(part)));
-            const __m256i picked = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), low);
-            result = _mm256_or_si256(result, _mm256_and_si256(here, picked));
+            const __m256i high = _mm256_set1_epi8(static_cast<char>(16 * part));
+            const __m256i entries =
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * part)));
+            const __m256i x_index = _mm256_adds_epu8(_mm256_xor_si256(x, high), top);
+            const __m256i y_index = _mm256_adds_epu8(_mm256_xor_si256(y, high), top);
+            x_result = _mm256_or_si256(x_result, _mm256_shuffle_epi8(entries, x_index));
+            y_result = _mm256_or_si256(y_result, _mm256_shuffle_epi8(entries, y_index));
         }
-        store(to + i, result);
+        store(to + i, x_result);
+        store(to + i + 32, y_result);
     }
     for (; i < count; ++i) to[i] = table[from[i]];
 }

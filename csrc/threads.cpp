@@ -15,7 +15,7 @@
 namespace intsim {
 namespace {
 
-constexpr int64_t kMaxHelpers = 1023;
+constexpr int64_t kMostThreads = 1024;
 constexpr auto kSpinTime = std::chrono::microseconds(50);
 
 class ThreadPool {
@@ -30,39 +30,43 @@ public:
     }
 
     void run(int64_t count, int threads, const std::function<void(int64_t)>& task) {
-        const int helpers = static_cast<int>(std::min<int64_t>({threads, count, kMaxHelpers + 1})) - 1;
+        const int helpers = static_cast<int>(std::min<int64_t>({threads, count, kMostThreads})) - 1;
         if (helpers < 1 || busy_.exchange(true, std::memory_order_acquire)) {
             for (int64_t i = 0; i < count; ++i) task(i);
             return;
         }
-        while (workers_ < helpers) std::thread([this, index = workers_] { work(index); }).detach(), ++workers_;
+        while (workers_ < helpers) std::thread([this] { work(); }).detach(), ++workers_;
+        task_ = &task;
+        count_ = count;
+        failure_ = nullptr;
+        next_.store(0, std::memory_order_relaxed);
+        finished_.store(0, std::memory_order_relaxed);
+        places_.store(helpers, std::memory_order_release);
         {
             std::lock_guard<std::mutex> lock(mutex_);
-            task_ = &task;
-            count_ = count;
-            next_.store(0, std::memory_order_relaxed);
-            failure_ = nullptr;
-            running_.store(helpers, std::memory_order_relaxed);
-            const uint64_t calls = call_.load(std::memory_order_relaxed) / (kMaxHelpers + 1);
-            call_.store((calls + 1) * (kMaxHelpers + 1) + static_cast<uint64_t>(helpers), std::memory_order_release);
+            call_.fetch_add(1, std::memory_order_release);
         }
         wake_.notify_all();
         take_tasks();
-        // The helpers still in a task end within one task's time; sleeping would cost more than that.
-        while (running_.load(std::memory_order_acquire) > 0) std::this_thread::yield();
+        // Nobody enters any more; a helper that the system has not woken yet is not waited for.
+        const int entered = helpers - places_.exchange(0, std::memory_order_acq_rel);
+        while (finished_.load(std::memory_order_acquire) < entered) std::this_thread::yield();
         const std::exception_ptr failure = failure_;
         busy_.store(false, std::memory_order_release);
         if (failure) std::rethrow_exception(failure);
     }
 
 private:
-    void work(int index) {
-        uint64_t seen = 0;
-        for (;;) {
+    void work() {
+        for (uint64_t seen = 0;;) {
             seen = wait_for_call(seen);
-            if (index >= static_cast<int>(seen % (kMaxHelpers + 1))) continue;
+            // A late worker may enter the call after the one that woke it: whoever enters sees that call's task.
+            int places = places_.load(std::memory_order_acquire);
+            while (places > 0 && !places_.compare_exchange_weak(places, places - 1, std::memory_order_acq_rel)) {
+            }
+            if (places <= 0) continue;
             take_tasks();
-            running_.fetch_sub(1, std::memory_order_release);
+            finished_.fetch_add(1, std::memory_order_release);
         }
     }
 
@@ -93,10 +97,8 @@ private:
     int64_t count_ = 0;
     std::exception_ptr failure_;
     std::atomic<bool> busy_{false};
-    std::atomic<int> running_{0};
+    std::atomic<int> places_{0}, finished_{0};  // helpers that may still enter the call, and that are through with it
     std::atomic<int64_t> next_{0};
-    // The number of the call and, in the low digit, its helpers. One word, so that a worker that wakes late never takes
-    // the helpers of the next call for those of the one it saw; its own call cannot end before it has taken part.
     std::atomic<uint64_t> call_{0};
 };
 
