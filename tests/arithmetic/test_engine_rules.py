@@ -145,6 +145,11 @@ def test_the_rules_differ_where_they_are_known_to() -> None:
     assert quarter(-4) == [-1, -1, -1, -1]
 
 
+def test_a_reduced_multiplier_stays_below_one() -> None:
+    for rule in (EngineRule.TFLITE_INT16, EngineRule.CMSIS_S64):
+        assert engine_round(2**20, 2**31 - 1, 0, rule) == 2**20 * 0x7FFF // 2**15
+
+
 @pytest.mark.parametrize(
     ("rule", "acc", "multiplier", "exponent"),
     [

@@ -51,6 +51,11 @@ def test_saturate_is_exact_even_where_the_sum_leaves_int64(level: int, zero_poin
     assert int(code) == clip(level + zero_point, out)
 
 
+@pytest.mark.parametrize("kind", ["s64", "u64"])
+def test_saturate_keeps_the_largest_int64(kind: str) -> None:
+    assert int(saturate(INT64_MAX, 0, IntType.parse(kind))) == INT64_MAX
+
+
 @given(int32s, st.integers(-20, 70), zero_points, types, roundings, st.booleans())
 def test_shift(acc: int, shift: int, zero_point: int, out: IntType, rounding: Rounding, first: bool) -> None:
     exact = Fraction(acc) / Fraction(2) ** shift

@@ -57,6 +57,18 @@ def test_round_shift_at_the_ends_of_int64(rounding: Rounding) -> None:
             assert round_shift(value, shift, rounding) == expected, (value, shift)
 
 
+@pytest.mark.parametrize(
+    ("value", "places", "fits"),
+    [(-1, 63, True), (1, 62, True), (1, 63, False), (-1, 64, False), (0, 64, True), (0, 2**40, True), (-2, 63, False)],
+)
+def test_the_largest_left_shifts(value: int, places: int, fits: bool) -> None:
+    if fits:
+        assert round_shift(value, -places, Rounding.HALF_EVEN) == value * 2 ** min(places, 64)
+    else:
+        with pytest.raises(OverflowError, match="left shift"):
+            round_shift(value, -places, Rounding.HALF_EVEN)
+
+
 @given(int64s, st.integers(0, 80), st.integers(-300, 300), roundings)
 def test_an_offset_takes_part_in_sign_and_parity(value: int, shift: int, offset: int, rounding: Rounding) -> None:
     expected = RATIONAL[rounding](Fraction(value, 2**shift) + offset)
