@@ -1,0 +1,1 @@
+"""Honest timing: competitors take turns in one process, with the same threads on the same input."""

@@ -1,0 +1,1 @@
+"""The whole path on data that comes with intsim: a small residual network reads handwritten digits."""
