@@ -5,6 +5,9 @@ A message says where, what was expected, what came, and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 
 class IntsimError(Exception):
     """Bad input or a model that has no integer meaning; the command line prints it as one line and exits with 2."""
@@ -40,3 +43,12 @@ class BackendError(IntsimError):
 
 class CostError(IntsimError):
     """A target, a topology or a width for which no cost can be stated."""
+
+
+def one_of(what: str, value: str, known: Sequence[str], error: type[IntsimError] = InputError) -> str:
+    """`value`, if it is one of `known`; else an error with what there is and the nearest of it."""
+    if value in known:
+        return value
+    nearest = get_close_matches(value, known, 1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise error(f"{what} {value!r}: expected {' or '.join(known)}{hint}")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A stage may import the stages of every layer above its own, itself, and no other...
 LAYERS = (
-    ("errors", "dtypes", "references"),
+    ("errors", "dtypes", "references", "progress"),
     ("arithmetic",),
     ("ir",),
     ("backends", "profiles", "costing", "exporters"),
@@ -23,7 +23,8 @@ LAYERS = (
     ("calibrate", "frontend"),
     ("verification",),
     ("benchmark", "reporting"),
-    ("data", "verbs", "cli"),
+    ("data", "verbs", "demo", "cli"),
+    ("__main__",),
 )
 # ...but for these, within one layer.
 NEIGHBOURS = {
@@ -31,14 +32,17 @@ NEIGHBOURS = {
     ("references", "errors"),
     ("calibrate", "frontend"),
     ("verbs", "data"),
+    ("demo", "data"),
+    ("demo", "verbs"),
     ("cli", "data"),
     ("cli", "verbs"),
+    ("cli", "demo"),
 }
 # What only some files may import: those whose path starts with one of these.
 RESERVED = {
-    "torch": ("intsim/frontend/", "intsim/calibrate/", "intsim/benchmark/peers.py"),
+    "torch": ("intsim/frontend/", "intsim/calibrate/", "intsim/benchmark/peers.py", "intsim/demo/network.py"),
     "numba": ("intsim/backends/numba.py",),
-    "intsim._native": ("intsim/backends/native.py",),
+    "intsim._native": ("intsim/backends/native.py", "intsim/backends/native_steps.py"),
 }
 # The one look ahead, inside a function: the verb `graph.run(x)` finds the backends when it is called.
 LOOKS_AHEAD = {("intsim/ir/graph.py", "intsim.backends.load_backend")}

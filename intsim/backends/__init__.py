@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from intsim.errors import InputError
+from intsim.errors import one_of
 
 if TYPE_CHECKING:
     from intsim.backends.base import Backend
@@ -18,6 +18,7 @@ def load_backend(name: str, graph: Graph, threads: int | None = None) -> Backend
 
     threads  at most so many; None takes what the process may use
     """
+    one_of("backend", name, BACKENDS)
     if name == "reference":
         from intsim.backends.reference import ReferenceBackend
 
@@ -26,8 +27,6 @@ def load_backend(name: str, graph: Graph, threads: int | None = None) -> Backend
         from intsim.backends.numba import NumbaBackend
 
         return NumbaBackend(graph, threads)
-    if name == "native":
-        from intsim.backends.native import NativeBackend
+    from intsim.backends.native import NativeBackend
 
-        return NativeBackend(graph, threads)
-    raise InputError(f"backend '{name}': expected one of {', '.join(BACKENDS)}")
+    return NativeBackend(graph, threads)
