@@ -4,6 +4,7 @@ from intsim.costing.dataflows import Array
 from intsim.costing.estimate import Estimate, LayerCost, estimate
 from intsim.costing.graph_layers import layers_of
 from intsim.costing.target import FusionTarget, ScaleSimTarget, SystolicTarget, Target, list_targets, load_target
+from intsim.costing.topology import read_topology
 from intsim.costing.workload import Gemm, Layer
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "layers_of",
     "list_targets",
     "load_target",
+    "read_topology",
 ]

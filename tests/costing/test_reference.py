@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 
-from intsim.costing import Array, Layer, estimate
+from intsim.costing import Array, Layer, estimate, read_topology
+from intsim.costing.topology import CONVOLUTION
 from tests.conftest import shared
 
 pytestmark = pytest.mark.torchless
@@ -56,39 +58,26 @@ def test_bitfusion_equals_its_simulator() -> None:
 
 
 @pytest.mark.parametrize("dataflow", ["os", "ws"])
-def test_scalesim_equals_its_report(dataflow: str) -> None:
-    for row in rows("scalesim_resnet18_32x32.csv"):
-        cost = estimate([unpadded(row)], f"scalesim3_{dataflow}")
-        assert cost.total_cycles == int(row[f"{dataflow}_cycles"]), row["layer"]
-        assert cost.stall_cycles == 0
+def test_scalesim_equals_its_report(dataflow: str, tmp_path: Path) -> None:
+    result = estimate(scalesim_layers(tmp_path), f"scalesim3_{dataflow}")
+    for row, layer in zip(rows("scalesim_resnet18_32x32.csv"), result.layers, strict=True):
+        assert (layer.name, layer.cost.cycles) == (row["layer"], int(row[f"{dataflow}_cycles"]))
+    assert result.stall_cycles == 0
 
 
-def test_the_physical_array_is_scalesim_without_its_defects() -> None:
+def test_the_physical_array_is_scalesim_without_its_defects(tmp_path: Path) -> None:
     """One cycle more per layer, and the drain of R cycles per output-stationary fold."""
-    for row in rows("scalesim_resnet18_32x32.csv"):
-        layer = unpadded(row)
+    for row, layer in zip(rows("scalesim_resnet18_32x32.csv"), scalesim_layers(tmp_path), strict=True):
         gemm, array = layer.gemm(1), Array(32, 32)
         folds = -(-gemm.m // array.rows) * -(-gemm.n // array.columns)
         physical = estimate([layer], "systolic_os").compute_cycles
         assert physical == int(row["os_cycles"]) + 1 + folds * array.rows
 
 
-def unpadded(row: dict[str, str]) -> Layer:
-    height, width, kernel_h, kernel_w, in_channels, out_channels, stride = (
-        int(row[key]) for key in ("ifmap_h", "ifmap_w", "filter_h", "filter_w", "channels", "filters", "stride")
-    )
-    return Layer(
-        row["layer"],
-        "conv",
-        in_channels,
-        out_channels,
-        8,
-        8,
-        8,
-        in_height=height,
-        in_width=width,
-        out_height=-(-(height - kernel_h + stride) // stride),
-        out_width=-(-(width - kernel_w + stride) // stride),
-        kernel=(kernel_h, kernel_w),
-        stride=(stride, stride),
-    )
+def scalesim_layers(path: Path) -> list[Layer]:
+    """The layers of the reference, through a topology file, as SCALE-Sim got them."""
+    columns = ("layer", "ifmap_h", "ifmap_w", "filter_h", "filter_w", "channels", "filters", "stride")
+    lines = [",".join(row[column] for column in columns) for row in rows("scalesim_resnet18_32x32.csv")]
+    topology = path / "resnet18.csv"
+    topology.write_text("\n".join([f"{','.join(CONVOLUTION)},", *(f"{line}," for line in lines)]))
+    return read_topology(topology)
