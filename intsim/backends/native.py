@@ -1,48 +1,34 @@
-"""The fast backend: packed low-bit kernels in C++ (csrc/), from float32 input to the last accumulator in NHWC bytes.
+"""The fast backend: packed low-bit kernels in C++ (csrc/), on NHWC bytes from the first quantizer to the last layer.
 
-Each operator has a function that prepares it: it packs weights, folds the requantization that follows into the kernel,
-and returns a step, a closure over native objects. An operator without one, or in a form that no kernel computes
-exactly, runs by its reference meaning on NumPy codes; values are converted where the two meet.
-
-A batch goes through in chunks of some images, so that a layer's output is still in cache when the next one reads it.
+A graph becomes a plan: steps in order, each prepared once by native_steps.py, requantizations folded into the
+convolutions before them. A batch goes through it in chunks of some images, so that a layer's output is still in cache
+when the next one reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intsim import _native
-from intsim.arithmetic.engine_rules import EngineRule
 from intsim.backends.base import Backend
-from intsim.backends.nhwc import (
-    Layout,
-    Sides,
-    byte_tables,
-    extents,
-    fits_accumulator,
-    fold_weights,
-    is_accumulator,
-    is_bytes,
-    layouts,
-    level_offsets,
-    pad_byte,
-    to_codes,
-)
-from intsim.errors import BackendError, GraphError
-from intsim.ir import ops
+from intsim.backends.native_steps import Images, Step, epilogue_spec, fold, prepare, reference_step
+from intsim.backends.nhwc import Layout, extents, is_bytes, layouts, to_codes
+from intsim.errors import BackendError
 from intsim.ir.graph import Graph, Node
 from intsim.ir.types import TensorType, Value
 
 CHUNK_BYTES = 1 << 19  # of the largest value: with its neighbours it stays within the last cache
 MOST_IMAGES = 64
 
-Images = Any  # _native.ByteImages or _native.Int32Images
-Step = Callable[["Chunk"], None]
+
+def batch_of(inputs: Mapping[str, Value]) -> int:
+    """Images in the inputs; 1 where none of them has a batch."""
+    return next((len(value.codes) for value in inputs.values() if value.type.shape[0] is None), 1)
 
 
 class Chunk:
@@ -50,7 +36,7 @@ class Chunk:
 
     def __init__(self, plan: Plan, inputs: Mapping[str, Value], buffers: dict[str, Images]):
         self.plan, self.threads = plan, plan.threads
-        self.batch = len(next(iter(inputs.values())).codes)
+        self.batch = batch_of(inputs)
         self._buffers = buffers  # by name, kept from chunk to chunk
         self._images: dict[str, Images] = {}
         self._codes: dict[str, NDArray[Any]] = {n: v.codes for n, v in (*plan.graph.constants.items(), *inputs.items())}
@@ -64,12 +50,7 @@ class Chunk:
     def codes(self, name: str) -> NDArray[Any]:
         """A value as the graph has it."""
         if name not in self._codes:
-            images, type = self._images[name], self.plan.graph.types[name]
-            if is_bytes(type):
-                native = _native.export_codes(images, type.integer.element.min, self.threads)
-            else:
-                native = _native.export_accumulators(images, self.threads)
-            self._codes[name] = to_codes(native, type)
+            self._export(name)
         return self._codes[name]
 
     def new(self, name: str) -> Images:
@@ -93,6 +74,15 @@ class Chunk:
 
     def put_codes(self, name: str, codes: NDArray[Any]) -> None:
         self._codes[name] = codes
+
+    def _export(self, name: str) -> None:
+        type, images = self.plan.graph.types[name], self._images[name]
+        native: NDArray[Any]
+        if is_bytes(type):
+            native = _native.export_codes(images, type.integer.element.min, self.threads)
+        else:
+            native = _native.export_accumulators(images, self.threads)
+        self._codes[name] = to_codes(native, type)
 
     def _import(self, name: str) -> None:
         type, images = self.plan.graph.types[name], self.new(name)
@@ -124,28 +114,27 @@ class Plan:
         self.kernels: dict[str, str] = {}
         """Node -> the kernel that computes it; `reference` where none does."""
         self.contractions = {n.name: folded for n in graph.nodes if (folded := fold(graph, n)) is not None}
+        """Folded weights until the step that packs them takes them."""
         fused = self._fused_epilogues()
-        self._fused_into = {epilogue.name: conv for conv, epilogue in fused.items()}
+        self._source = {epilogue.name: self.graph.by_name[name] for name, epilogue in fused.items()}
+        self._unfused: dict[str, Planned] = {}
         for node in graph.nodes:
             if node.name in fused:
-                continue  # computed with its epilogue, or by `unfused` if it is asked for
-            source = self._fused_into.get(node.name)
-            with_epilogue = node if source else None
-            self.steps.append(self._prepare(graph.by_name[source] if source else node, with_epilogue))
+                continue  # computed with its epilogue
+            source = self._source.get(node.name)
+            self.steps.append(self._prepare(source, node) if source else self._prepare(node, None))
 
     def wanted_steps(self, wanted: Collection[str]) -> list[Planned]:
-        """The steps that the wanted values need, accumulators from in front of a fused epilogue included."""
-        extra = [self._prepare(self.graph.by_name[name], None) for name in wanted if name in self._hidden]
+        """The steps that the wanted values need; accumulators in front of a fused epilogue get a step of their own."""
+        hidden = {node.name: node for node in self._source.values() if node.name in wanted}
+        for name in hidden.keys() - self._unfused.keys():
+            self._unfused[name] = self._prepare(hidden[name], None)
         needed, steps = set(wanted), []
-        for step in reversed([*self.steps, *extra]):
+        for step in reversed([*self.steps, *(self._unfused[name] for name in hidden)]):
             if step.name in needed:
                 needed.update(step.reads)
                 steps.append(step)
         return steps[::-1]
-
-    @property
-    def _hidden(self) -> frozenset[str]:
-        return frozenset(self._fused_into.values())
 
     def _fused_epilogues(self) -> dict[str, Node]:
         """Convolution -> the requantization or threshold that alone reads it and that a kernel can apply."""
@@ -170,315 +159,6 @@ class Plan:
         return Planned(result.name, data, step)
 
 
-def prepare(plan: Plan, node: Node, epilogue: Node | None) -> Step | None:
-    """The native step of a node, or None where it has none."""
-    match node.op:
-        case ops.Conv2d() | ops.Linear():
-            return contraction(plan, node, epilogue)
-        case ops.Add():
-            return addition(plan, node)
-        case ops.Quantize():
-            return quantization(plan, node)
-        case ops.MaxPool() | ops.AveragePool() | ops.AdaptiveAveragePool():
-            return pooling(plan, node)
-        case ops.Concat() | ops.Slice() | ops.Pad() | ops.Upsample() | ops.Reshape():
-            return movement(plan, node)
-        case _:
-            return code_mapping(plan, node) or accumulator_epilogue(plan, node)
-
-
-def reference_step(graph: Graph, node: Node) -> Step:
-    """The operator's own meaning, on NumPy codes."""
-
-    def run(chunk: Chunk) -> None:
-        operands = (Value(graph.types[name], chunk.codes(name)) for name in node.inputs)
-        try:
-            chunk.put_codes(node.name, node.op.evaluate(*operands))
-        except (GraphError, OverflowError) as error:
-            raise BackendError(f"{node.mnemonic} '{node.name}': {error}") from None
-
-    return run
-
-
-# --- convolution, linear, and what follows them -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Contraction:
-    """A convolution or linear layer over bytes: what `_native.Conv` takes."""
-
-    weights: NDArray[np.int64]
-    bias: NDArray[np.int64]
-    geometry: tuple[Any, ...]  # input channels, stride, dilation, groups, bits of an activation
-    padding: Sides
-    pad_byte: int
-
-
-def fold(graph: Graph, node: Node) -> Contraction | None:
-    """A convolution or linear layer as the kernels take it; None for others and for what no kernel does exactly."""
-    op = node.op
-    if not isinstance(op, ops.Conv2d | ops.Linear) or op.accumulator.overflow != "exact":
-        return None
-    source, *parameters = node.inputs
-    x, acc = graph.types[source], graph.types[node.name]
-    constants = [graph.constants[name] for name in parameters if name in graph.constants]
-    if not is_bytes(x) or not is_accumulator(acc) or source in graph.constants or len(constants) < len(parameters):
-        return None
-    padding: Sides = (0, 0, 0, 0)
-    fill, strides = 0, ((1, 1), (1, 1), 1)
-    if isinstance(op, ops.Conv2d):
-        byte = pad_byte(op, x)
-        if byte is None:
-            return None
-        padding, fill, strides = op.padding, byte, (op.stride, op.dilation, op.groups)
-    weights, bias = fold_weights(op, x, *constants)
-    bits = x.integer.element.bits
-    fits = fits_accumulator(weights, bias, bits, acc.integer.element)
-    if not fits or weights.min() < -(1 << 15) or weights.max() >= 1 << 15:
-        return None
-    return Contraction(weights, bias, (extents(x)[2], *strides, bits), padding, fill)
-
-
-def contraction(plan: Plan, node: Node, epilogue: Node | None) -> Step | None:
-    """A convolution or linear layer, with its fused epilogue if it has one."""
-    folded = plan.contractions.get(node.name)
-    if folded is None:
-        return None
-    spec = epilogue_spec(plan.graph, epilogue) if epilogue else None
-    conv = _native.Conv(node.name, folded.weights, folded.bias, *folded.geometry, spec)
-    plan.kernels[node.name] = conv.kernel
-    source, result = node.inputs[0], (epilogue or node).name
-    padding, fill, sides = folded.padding, folded.pad_byte, list(folded.padding)
-    if plan.layouts[source].provides(padding, fill):
-        return lambda chunk: conv.run(chunk.images(source), sides, fill, chunk.new(result), chunk.threads)
-
-    copy = f"{node.name}:padded"
-    layout = replace(plan.layouts[source], halo=padding, fill=fill)
-
-    def run(chunk: Chunk) -> None:
-        padded = chunk.scratch(copy, layout)
-        copy_all(chunk.images(source), padded, layout, (0, 0, 0), chunk.threads)
-        conv.run(padded, sides, fill, chunk.new(result), chunk.threads)
-
-    return run
-
-
-def epilogue_spec(graph: Graph, node: Node) -> Any | None:
-    """A requantization or threshold of int32 accumulators as the kernels take it, or None."""
-    types, result = graph.types, graph.types[node.name]
-    if not node.inputs or not is_accumulator(types[node.inputs[0]]) or not is_bytes(result):
-        return None
-    parameters = [graph.constants.get(name) for name in node.inputs[1:]]
-    if any(parameter is None for parameter in parameters):
-        return None
-    channels = extents(result)[2]
-    element = result.integer.element
-    spread = [broadcast(p.levels, channels) for p in parameters if p is not None]
-    match node.op:
-        case ops.Threshold():
-            return _native.ThresholdSpec(*spread, element.bits, element.min)
-        case ops.RequantizeShift():
-            multiplier, shift = np.ones(channels, np.int64), spread[0]
-        case ops.RequantizeMultiplier(rounding=rounding) if not isinstance(rounding, EngineRule):
-            multiplier, shift = spread
-            if shift.min() < 0 or abs(multiplier).max() >= 1 << 31:
-                return None
-        case _:
-            return None
-    return _native.ScaleSpec(multiplier, shift, *rounding_of(node.op, element.bits, element.min))
-
-
-def rounding_of(op: Any, bits: int, smallest: int) -> tuple[Any, ...]:
-    """(rounding, zero point, whether it comes first, low, high, bits, smallest code) of an operator that rounds."""
-    low = smallest if op.low is None else op.low
-    high = smallest + (1 << bits) - 1 if op.high is None else op.high
-    return str(op.rounding), op.out.zero_point[0], op.zero_point_first, low, high, bits, smallest
-
-
-def broadcast(parameter: NDArray[np.int64], channels: int) -> NDArray[np.int64]:
-    """A per-tensor or per-channel parameter for every channel, contiguous."""
-    return np.ascontiguousarray(np.broadcast_to(parameter, (channels, *parameter.shape[1:])))
-
-
-def accumulator_epilogue(plan: Plan, node: Node) -> Step | None:
-    """Requantization of accumulators that others read too."""
-    spec = epilogue_spec(plan.graph, node)
-    if spec is None:
-        return None
-    requantize, source = _native.Requantize(node.name, spec), node.inputs[0]
-    return lambda chunk: requantize.run(chunk.images(source), chunk.new(node.name), chunk.threads)
-
-
-# --- between convolutions ---------------------------------------------------------------------------------------------
-
-
-def quantization(plan: Plan, node: Node) -> Step | None:
-    type, source = plan.graph.types[node.name], node.inputs[0]
-    grid = type.integer
-    low, high = grid.element.min - grid.zero_point[0], grid.element.max - grid.zero_point[0]
-    if not is_bytes(type) or max(-low, high) > 1 << 21:
-        return None
-    scale = float(np.float32(grid.scale.array[0]))
-    height, width, channels = extents(type)
-
-    def run(chunk: Chunk) -> None:
-        x = chunk.codes(source).reshape(chunk.batch, channels, height, width)
-        _native.quantize(x, scale, low, high, chunk.new(node.name), chunk.threads)
-
-    return run
-
-
-def code_mapping(plan: Plan, node: Node) -> Step | None:
-    """Any operator from the codes of one tensor to codes: a table of bytes."""
-    types = plan.graph.types
-    source, *parameters = node.inputs
-    constant = all(name in plan.graph.constants for name in parameters)
-    if not (constant and is_bytes(types[source]) and is_bytes(types[node.name]) and source not in plan.graph.constants):
-        return None
-    if extents(types[source]) != extents(types[node.name]) or isinstance(node.op, ops.Permute):
-        return None
-    tables = byte_tables(plan.graph, node)
-    if tables is None:
-        return None
-    return lambda chunk: _native.lookup(chunk.images(source), tables, chunk.new(node.name), chunk.threads)
-
-
-def addition(plan: Plan, node: Node) -> Step | None:
-    """The sum of two tensors of bytes, or of one of accumulators and one of bytes."""
-    graph, op = plan.graph, node.op
-    assert isinstance(op, ops.Add)
-    if len(node.inputs) != 5 or not is_bytes(graph.types[node.name]):
-        return None
-    terms = [(node.inputs[i], graph.constants.get(node.inputs[2 + i])) for i in (0, 1)]
-    terms.sort(key=lambda term: is_bytes(graph.types[term[0]]))  # accumulators first
-    shift = graph.constants.get(node.inputs[4])
-    (a, _), (b, _) = terms
-    if shift is None or a in graph.constants or b in graph.constants or any(m is None for _, m in terms):
-        return None
-    types = graph.types
-    if not is_bytes(types[b]) or not (is_bytes(types[a]) or is_accumulator(types[a])):
-        return None
-
-    channels = extents(types[a])[2]
-    multipliers, offset = [], np.zeros(channels, np.int64)
-    for name, multiplier in terms:
-        assert multiplier is not None
-        factors, type = broadcast(multiplier.levels, channels), types[name]
-        if abs(factors).max() * type.integer.step >= 1 << 31:
-            return None
-        bytes_ = is_bytes(type)
-        multipliers.append(factors * type.integer.step if bytes_ else factors)
-        offset += factors * level_offsets(type) if bytes_ else 0
-    shifts = broadcast(shift.levels, channels)
-    if shifts.min() < 0 or shifts.max() > 61:
-        return None
-    element = graph.types[node.name].integer.element
-    source = types[a].integer.element
-    interval = (0, (1 << source.bits) - 1) if is_bytes(types[a]) else (source.min, source.max)
-    add = _native.Add(
-        node.name, *multipliers, offset, shifts, *rounding_of(op, element.bits, element.min), is_accumulator(types[a]),
-        *interval,
-    )  # fmt: skip
-    return lambda chunk: add.run(chunk.images(a), chunk.images(b), chunk.new(node.name), chunk.threads)
-
-
-def pooling(plan: Plan, node: Node) -> Step | None:
-    graph, op, source = plan.graph, node.op, node.inputs[0]
-    x, result = graph.types[source], graph.types[node.name]
-    if not is_bytes(x) or not is_bytes(result) or source in graph.constants:
-        return None
-    if isinstance(op, ops.MaxPool):
-        geometry = (list(op.kernel), list(op.stride), list(op.dilation), list(op.padding))
-        return lambda chunk: _native.max_pool(chunk.images(source), *geometry, chunk.new(node.name), chunk.threads)
-    assert isinstance(op, ops.AveragePool | ops.AdaptiveAveragePool)
-    windows = [np.asarray(w, np.int64) for w in op.windows(x)]
-    element = result.integer.element
-    rule = (
-        x.integer.step, int(level_offsets(x)[0]), *op.rescale, op.out.zero_point[0], str(op.rounding), element.bits,
-        element.min,
-    )  # fmt: skip
-    return lambda chunk: _native.average_pool(
-        chunk.images(source), *windows, *rule, chunk.new(node.name), chunk.threads
-    )
-
-
-def movement(plan: Plan, node: Node) -> Step | None:
-    """Concatenation, slices, padding and upsampling as copies of regions; flattening one pixel is no work at all."""
-    graph, op, name = plan.graph, node.op, node.name
-    types = [graph.types[i] for i in node.inputs]
-    result = graph.types[name]
-    if not all(map(is_bytes, (*types, result))) or any(i in graph.constants for i in node.inputs):
-        return None
-    source, x = node.inputs[0], types[0]
-    layout = plan.layouts[name]
-    match op:
-        case ops.Reshape():
-            if extents(x) != extents(result) or extents(x)[:2] != (1, 1):
-                return None
-            plan.layouts[name] = plan.layouts[source]
-            return lambda chunk: chunk.share(name, source)
-        case ops.Concat():
-            axis = nhwc_axis(op.axis, x)
-            starts = np.cumsum([0, *(extents(t)[axis] for t in types[:-1])])
-            places = [tuple(int(s) if i == axis else 0 for i in range(3)) for s in starts]
-            parts = [(i, plan.layouts[i], place) for i, place in zip(node.inputs, places, strict=True)]
-
-            def concat(chunk: Chunk) -> None:
-                out = chunk.new(name)
-                for part, extent, place in parts:
-                    copy_all(chunk.images(part), out, extent, place, chunk.threads)
-
-            return concat
-        case ops.Slice():
-            if x.shape[0] is not None:
-                return None
-            start, step = to_nhwc(op.starts, x, 0), to_nhwc(op.steps, x, 1)
-            extent = list(extents(result))
-            return lambda chunk: _native.copy_region(
-                chunk.images(source), start, step, [0, 0, 0], [1, 1, 1], extent, chunk.new(name), chunk.threads
-            )
-        case ops.Pad():
-            # The margin is there since the buffer was made, like a halo, and nothing writes it.
-            before = tuple(to_nhwc(op.before, x, 0))
-            if layout.fill != op.fill(x) - x.integer.element.min:
-                return None
-            return lambda chunk: copy_all(
-                chunk.images(source), chunk.new(name), plan.layouts[source], before, chunk.threads
-            )
-        case ops.Upsample():
-            if x.rank != 4 or len(op.factors) > 2:
-                return None
-            factors = (*(1,) * (2 - len(op.factors)), *op.factors)
-            extent, apart = list(extents(x)), [*factors, 1]
-
-            def upsample(chunk: Chunk) -> None:
-                images, out = chunk.images(source), chunk.new(name)
-                for y, z in np.ndindex(factors):
-                    _native.copy_region(
-                        images, [0, 0, 0], [1, 1, 1], [y, z, 0], apart, extent, out, chunk.threads
-                    )  # fmt: skip
-
-            return upsample
-    return None
-
-
-def nhwc_axis(axis: int, type: TensorType) -> int:
-    """Where axis 1, 2 or 3 of (N, C, H, W), or 1 of (N, F), stands among (height, width, channels)."""
-    return 2 if axis == 1 else axis - 2
-
-
-def to_nhwc(values: tuple[int, ...], type: TensorType, absent: int) -> list[int]:
-    """One value per axis, reordered to (height, width, channels); `absent` for axes that (N, F) lacks."""
-    channels, height, width = (*values[1:], absent, absent)[:3]
-    return [height, width, channels]
-
-
-def copy_all(source: Images, out: Images, layout: Layout, place: tuple[int, ...], threads: int) -> None:
-    """Copy whole images of a layout to (y, x, channel) of others."""
-    extent = [layout.height, layout.width, layout.channels]
-    _native.copy_region(source, [0, 0, 0], [1, 1, 1], list(place), [1, 1, 1], extent, out, threads)
-
-
 class NativeBackend(Backend):
     """Runs a graph by packed kernels. INTSIM_ISA=portable does without the processor's vector instructions."""
 
@@ -486,9 +166,15 @@ class NativeBackend(Backend):
         super().__init__(graph, threads)
         self.plan = Plan(graph, threads)
         self._batched = all(type.shape[0] is None for type in graph.inputs.values())
-        largest = max(layout.height * layout.width * layout.channels for layout in self.plan.layouts.values())
+        sizes = (layout.height * layout.width * layout.channels for layout in self.plan.layouts.values())
+        largest = max(sizes, default=1)
         self._chunk = min(MOST_IMAGES, max(1, CHUNK_BYTES // largest))
         self._free_buffers: dict[int, list[dict[str, Images]]] = {}
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Node -> the kernel that computes it, for layers with weights; `reference` for nodes that none computes."""
+        return dict(self.plan.kernels)
 
     def execute(self, inputs: Mapping[str, Value], wanted: Collection[str]) -> dict[str, NDArray[Any]]:
         count = len(next(iter(inputs.values())).codes)
@@ -504,7 +190,7 @@ class NativeBackend(Backend):
         self, inputs: Mapping[str, Value], steps: list[Planned], wanted: Collection[str]
     ) -> dict[str, NDArray[Any]]:
         # Several threads may run one backend: each takes buffers of its own, and leaves them for the next.
-        free = self._free_buffers.setdefault(len(next(iter(inputs.values())).codes), [])
+        free = self._free_buffers.setdefault(batch_of(inputs), [])
         buffers = free.pop() if free else {}
         chunk = Chunk(self.plan, inputs, buffers)
         for step in steps:

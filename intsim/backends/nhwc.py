@@ -27,16 +27,20 @@ INT32 = IntType(True, 32)
 
 def is_bytes(type: TensorType) -> bool:
     """Whether a value lies as NHWC bytes."""
-    return type.rank in (2, 4) and type.grid is not None and type.grid.element.bits <= 8
+    return _is_batch_of_images(type) and type.integer.element.bits <= 8
 
 
 def is_accumulator(type: TensorType) -> bool:
     """Whether a value lies as NHWC int32: plain levels of more than 8 bits."""
-    if type.rank not in (2, 4) or type.grid is None or type.grid.element.bits <= 8:
+    if not _is_batch_of_images(type) or type.integer.element.bits <= 8:
         return False
-    element = type.grid.element
-    plain = type.grid.step == 1 and set(type.grid.zero_point) == {0}
+    element = type.integer.element
+    plain = type.integer.step == 1 and set(type.integer.zero_point) == {0}
     return plain and element.min >= INT32.min and element.max <= INT32.max
+
+
+def _is_batch_of_images(type: TensorType) -> bool:
+    return type.grid is not None and type.rank in (2, 4) and type.shape[0] is None
 
 
 def extents(type: TensorType) -> tuple[int, int, int]:

@@ -1,0 +1,150 @@
+"""Packed convolution equals plain convolution: every kernel of the table, every pair of widths, every tail and corner."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from intsim import _native
+from tests.csrc.plain import convolve, convolve_native
+
+WIDTHS = range(2, 9)
+TILES = [kernel for kernel in _native.kernels() if kernel.op in ("gemm", "depthwise")]
+
+
+def random_layer(rng, act_bits, weight_bits, x_shape, weight_shape):
+    x = rng.integers(0, 1 << act_bits, x_shape)
+    weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, weight_shape)
+    return x, weights, rng.integers(-(1 << 16), 1 << 16, weight_shape[0])
+
+
+def a16_is_exact(weights, act_bits):
+    """Whether one product pair, the least that a 16-bit lane adds, always fits int16 (linear layer, K a multiple of 4)."""
+    pairs = weights.reshape(len(weights), -1, 2)
+    largest = (1 << act_bits) - 1
+    high, low = np.maximum(pairs, 0).sum(-1).max(), np.minimum(pairs, 0).sum(-1).min()
+    return largest * high <= 32767 and largest * low >= -32768
+
+
+@pytest.mark.parametrize("kernel", TILES, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("weight_bits", WIDTHS)
+def test_every_tile_kernel_at_every_width(kernel, weight_bits, monkeypatch):
+    """A layer over as many pixels as the kernel has rows, random and in the corner that saturates first."""
+    monkeypatch.setenv("INTSIM_ISA", kernel.isa)
+    rng = np.random.default_rng(weight_bits)
+    depthwise = kernel.op == "depthwise"
+    for act_bits in WIDTHS:
+        channels = 24 if depthwise else 20
+        shape = (channels, 1, 3, 3) if depthwise else (18, channels, 1, 3)
+        groups = channels if depthwise else 1
+        x, weights, bias = random_layer(rng, act_bits, weight_bits, (1, channels, shape[2], kernel.mr + 2), shape)
+        x[..., 1] = (1 << act_bits) - 1
+        weights[0], weights[-1] = weights.min(), weights.max()
+        arguments = (x, weights, bias, (1, 1), (0, 0, 0, 0), (1, 1), groups)
+        channels_last = np.moveaxis(weights, 1, -1)  # the order in which a lane meets the weights
+        if kernel.scheme == "a16" and not a16_is_exact(channels_last, act_bits):
+            with pytest.raises(ValueError, match="'layer'.*not exact"):
+                convolve_native(*arguments, bits=act_bits, scheme="a16")
+            continue
+        result = convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
+        np.testing.assert_array_equal(result, convolve(*arguments))
+
+
+@pytest.mark.parametrize("act_bits", WIDTHS)
+@pytest.mark.parametrize("weight_bits", WIDTHS)
+def test_the_worst_corner_over_a_long_sum(isa, act_bits, weight_bits):
+    """All activations at their maximum, a channel of all minima and one of all maxima, 2,000 products and more."""
+    depth = 2047
+    x = np.full((2, depth, 1, 1), (1 << act_bits) - 1)
+    weights = np.empty((3, depth, 1, 1), np.int64)
+    weights[0], weights[1] = -(1 << weight_bits - 1), (1 << weight_bits - 1) - 1
+    weights[2] = np.where(np.arange(depth) % 8 < 4, weights[0, 0], weights[1, 0]).reshape(depth, 1, 1)
+    bias = np.array([0, -5, 7])
+    expected = convolve(x, weights, bias)
+    np.testing.assert_array_equal(convolve_native(x, weights, bias, bits=act_bits), expected)
+    np.testing.assert_array_equal(convolve_native(x, weights, bias, bits=act_bits, scheme="w16"), expected)
+
+
+@st.composite
+def geometries(draw):
+    """Shapes that fit no vector, images smaller than the kernel, uneven padding, groups and depthwise."""
+    small = st.integers(1, 3)
+    groups = draw(st.sampled_from([1, 1, 1, 2, 5]))
+    depth, outputs = draw(st.integers(1, 37)), draw(st.integers(1, 35))
+    if draw(st.booleans()) and groups > 1:
+        groups, depth, outputs = draw(st.integers(2, 40)), 1, 1
+    kernel, stride, dilation = (
+        draw(st.tuples(small, small)),
+        draw(st.tuples(small, small)),
+        draw(st.tuples(small, small)),
+    )
+    padding = draw(st.tuples(*[st.integers(0, 4)] * 4))
+    height, width = draw(st.integers(1, 14)), draw(st.integers(1, 14))
+    assume(height + padding[0] + padding[1] > dilation[0] * (kernel[0] - 1))
+    assume(width + padding[2] + padding[3] > dilation[1] * (kernel[1] - 1))
+    batch = draw(st.sampled_from([1, 1, 2, 33])) if height * width < 30 else 1
+    return (batch, groups * depth, height, width), (groups * outputs, depth, *kernel), stride, padding, dilation, groups
+
+
+@given(
+    geometry=geometries(),
+    act_bits=st.integers(1, 8),
+    weight_bits=st.integers(2, 8),
+    pad=st.integers(0, 255),
+    threads=st.integers(1, 3),
+    scheme=st.sampled_from([None, "w16"]),
+    isa=st.sampled_from(sorted({kernel.isa for kernel in TILES})),
+    seed=st.integers(0, 1 << 32),
+)
+def test_any_geometry(geometry, act_bits, weight_bits, pad, threads, scheme, isa, seed):
+    x_shape, weight_shape, stride, padding, dilation, groups = geometry
+    x, weights, bias = random_layer(np.random.default_rng(seed), act_bits, weight_bits, x_shape, weight_shape)
+    arguments = (x, weights, bias, stride, padding, dilation, groups, pad % (1 << act_bits))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        result = convolve_native(*arguments, bits=act_bits, scheme=scheme, threads=threads)
+    np.testing.assert_array_equal(result, convolve(*arguments))
+
+
+def test_weight_levels_beyond_a_byte(isa):
+    """Zero points and odd grids are in the levels, which then need up to 16 bits."""
+    rng = np.random.default_rng(0)
+    for groups, depth in ((1, 6), (12, 1)):
+        x, weights = rng.integers(0, 256, (2, groups * depth, 5, 5)), rng.integers(-511, 512, (12, depth, 3, 3))
+        bias = np.zeros(12, np.int64)
+        arguments = (x, weights, bias, (1, 1), (1, 1, 1, 1), (1, 1), groups, 255)
+        np.testing.assert_array_equal(convolve_native(*arguments), convolve(*arguments))
+
+
+def test_widest_accumulators(isa):
+    """Sums that reach both ends of int32 exactly."""
+    x = np.full((1, 2, 1, 1), 255)
+    weights = np.array([[[[32767]], [[32767]]], [[[-32768]], [[-32768]]]])
+    bias = np.array([(1 << 31) - 1 - 2 * 255 * 32767, -(1 << 31) + 2 * 255 * 32768])
+    result = convolve_native(x, weights, bias)
+    assert result.ravel().tolist() == [(1 << 31) - 1, -(1 << 31)]
+
+
+def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow():
+    """32768 / (2 * 15 * 8) = 136 steps at the worst weights of 4/4 bits; small ones never need a flush in between."""
+    depth = 4 * 1000
+    for weight, flushes in ((-8, 8), (-1, 1)):
+        weights = np.full((1, depth, 1, 1), weight)
+        conv = _native.Conv("layer", weights, np.zeros(1, np.int64), depth, act_bits=4)
+        assert (conv.scheme, conv.quads, conv.flushes) == ("a16", 1000, flushes)
+
+
+def test_schemes_follow_the_actual_weights():
+    """At 8/8 bits full-range weights need w16; the same widths with small weights do not."""
+    rng = np.random.default_rng(0)
+    for largest, scheme in ((128, "w16"), (20, "a16")):
+        weights = rng.integers(-largest, largest, (16, 64, 3, 3))
+        assert _native.Conv("layer", weights, np.zeros(16, np.int64), 64).scheme == scheme
+
+
+def test_accumulator_bounds_are_reached():
+    weights = np.array([[[[3]], [[-2]]]])
+    conv = _native.Conv("layer", weights, np.array([10]), 2, act_bits=3)
+    assert (conv.acc_low, conv.acc_high) == ([10 - 14], [10 + 21])

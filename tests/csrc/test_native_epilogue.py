@@ -1,0 +1,171 @@
+"""Fused epilogues equal rational arithmetic: every rounding, tie, width and extreme, on every instruction set."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intsim import _native
+from tests.csrc.conftest import ISAS
+from tests.csrc.plain import ROUNDINGS, byte_images, codes_of, convolve, int32_images, rounded
+
+INT32 = (-(1 << 31), (1 << 31) - 1)
+
+
+def requantize(spec, acc, bits=8, low=INT32[0], high=INT32[1]):
+    """Accumulators (pixels, C) through an epilogue on its own."""
+    acc = np.asarray(acc, np.int64)
+    out = _native.ByteImages(len(acc), 1, 1, acc.shape[1], bits)
+    _native.Requantize("layer", spec, low, high).run(int32_images(acc[:, :, None, None]), out, 1)
+    return codes_of(out)[:, :, 0, 0]
+
+
+def scale_spec(multiplier, shift, rounding, zero_point=0, first=False, low=0, high=255, bits=8, smallest=0):
+    multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
+    return _native.ScaleSpec(multiplier, shift, rounding, zero_point, first, low, high, bits, smallest)
+
+
+def scaled(acc, multiplier, shift, rounding, zero_point, first, low, high):
+    """The words of the specification, in rationals."""
+    value = Fraction(acc) * multiplier / Fraction(2) ** shift
+    code = rounded(value + zero_point, rounding) if first else rounded(value, rounding) + zero_point
+    return min(max(code, low), high)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("first", [False, True])
+def test_shift_at_every_tie(isa, rounding, first):
+    """All residues around zero, so that every tie of every sign and parity occurs, for shifts of 0 to 5."""
+    shifts = np.arange(17) % 6
+    acc = np.repeat(np.arange(-200, 200)[:, None], 17, axis=1)
+    for zero_point in (0, 3, -4):
+        result = requantize(scale_spec(np.ones(17), shifts, rounding, zero_point, first, -128, 127, 8, -128), acc)
+        for channel, shift in enumerate(shifts):
+            expected = [
+                scaled(a, 1, int(shift), rounding, zero_point, first, -128, 127) + 128 for a in range(-200, 200)
+            ]
+            assert result[:, channel].tolist() == expected
+
+
+@given(
+    isa=st.sampled_from(ISAS),
+    rounding=st.sampled_from(ROUNDINGS),
+    first=st.booleans(),
+    channels=st.integers(1, 20),
+    wide=st.booleans(),
+    data=st.data(),
+)
+def test_scale_in_any_range(isa, rounding, first, channels, wide, data):
+    """Multipliers of 31 bits, shifts of 62 and to the left, both ends of int32: whichever kernel takes them."""
+    lists = lambda low, high: st.lists(st.integers(low, high), min_size=channels, max_size=channels)  # noqa: E731
+    limit = (1 << 31) - 1
+    multiplier = data.draw(lists(-limit, limit)) if wide else [1] * channels
+    shift = data.draw(lists(0, 62) if wide else lists(-31, 31))
+    largest = data.draw(st.sampled_from([100, 1 << 20, 1 << 31]))
+    acc = [data.draw(lists(-largest, largest - 1)) for _ in range(3)]
+    bits = data.draw(st.integers(1, 8))
+    smallest = data.draw(st.sampled_from([0, -(1 << bits - 1)]))
+    zero_point = data.draw(st.integers(-300, 300))
+    low, high = sorted(data.draw(st.tuples(*[st.integers(smallest, smallest + (1 << bits) - 1)] * 2)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        spec = scale_spec(multiplier, shift, rounding, zero_point, first, low, high, bits, smallest)
+        result = requantize(spec, acc, bits, -largest, largest - 1)
+    expected = [
+        [scaled(a, m, s, rounding, zero_point, first, low, high) - smallest
+         for a, m, s in zip(row, multiplier, shift, strict=True)]
+        for row in acc
+    ]  # fmt: skip
+    assert result.tolist() == expected
+
+
+def counted(acc, thresholds, base, strict, descending):
+    reached = {
+        (False, False): lambda t: acc >= t,
+        (True, False): lambda t: acc > t,
+        (False, True): lambda t: acc <= t,
+        (True, True): lambda t: acc < t,
+    }[bool(strict), bool(descending)]
+    return base + sum(map(reached, thresholds))
+
+
+@given(
+    isa=st.sampled_from(ISAS),
+    channels=st.integers(1, 19),
+    bits=st.integers(1, 8),
+    signed=st.booleans(),
+    center=st.sampled_from([0, 32767, -32768, (1 << 31) - 1, -(1 << 31), 1 << 20]),
+    data=st.data(),
+)
+def test_thresholds(isa, channels, bits, signed, center, data):
+    """Duplicates, both sides and directions, values on and beside the thresholds, at the ends of int16 and int32."""
+    count = data.draw(st.integers(0, min(12, (1 << bits) - 1)))
+    near = st.integers(max(center - 9, INT32[0]), min(center + 9, INT32[1]))
+    row = st.lists(near | st.sampled_from([-(1 << 63), (1 << 63) - 1]), min_size=count, max_size=count).map(sorted)
+    thresholds = [data.draw(row) for _ in range(channels)]
+    smallest = -(1 << bits - 1) if signed else 0
+    base = [data.draw(st.integers(smallest, smallest + (1 << bits) - 1 - count)) for _ in range(channels)]
+    strict, descending = ([data.draw(st.integers(0, 1)) for _ in range(channels)] for _ in range(2))
+    acc = [[data.draw(near) for _ in range(channels)] for _ in range(4)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        table = np.array(thresholds, np.int64).reshape(channels, count)
+        spec = _native.ThresholdSpec(table, *map(np.array, (base, strict, descending)), bits, smallest)
+        result = requantize(spec, acc, bits)
+    columns = list(zip(thresholds, base, strict, descending, strict=True))
+    assert result.tolist() == [[counted(a, *c) - smallest for a, c in zip(r, columns, strict=True)] for r in acc]
+
+
+EPILOGUES = [kernel for kernel in _native.kernels() if kernel.op == "epilogue"]
+
+
+@pytest.mark.parametrize("kernel", EPILOGUES, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("act_bits", range(2, 9))
+def test_every_epilogue_kernel_behind_a_convolution(kernel, act_bits, monkeypatch):
+    """Fused after a layer of several panels and a tail, for every width of the result."""
+    monkeypatch.setenv("INTSIM_ISA", kernel.isa)
+    rng = np.random.default_rng(act_bits)
+    x, weights = rng.integers(0, 16, (2, 9, 7, 7)), rng.integers(-8, 8, (37, 9, 3, 3))
+    bias = np.zeros(37, np.int64)
+    acc, top = convolve(x, weights, bias), (1 << act_bits) - 1
+    if kernel.scheme.startswith("threshold"):
+        far = 1 if kernel.scheme == "threshold16" else 1 << 10  # beyond int16, within the reachable sums
+        weights, acc = weights * far, acc * far
+        thresholds = np.sort(rng.integers(acc.min(), acc.max(), (37, min(top, 40))), axis=1)
+        flags = rng.integers(0, 2, (2, 37))
+        spec = _native.ThresholdSpec(thresholds, bias, *flags, act_bits, 0)
+        expected = np.array(
+            [counted(acc[:, c, ..., None], thresholds[c, :, None, None, None, None], 0, *flags[:, c]) for c in range(37)]
+        )[..., 0].swapaxes(0, 1)  # fmt: skip
+    else:
+        multiplier = {"shift": 1, "multiplier": 3 << 20, "wide": (1 << 31) - 1}[kernel.scheme]
+        shift = {"shift": 4, "multiplier": 25, "wide": 0}[kernel.scheme]
+        spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
+        expected = np.vectorize(lambda a: scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top))(acc)
+    conv = _native.Conv("layer", weights, bias, 9, act_bits=4, epilogue=spec)
+    assert conv.epilogue_kernel == kernel.name
+    out = _native.ByteImages(2, 5, 5, 37, act_bits)
+    conv.run(byte_images(x, 4), (0, 0, 0, 0), 0, out, 1)
+    np.testing.assert_array_equal(codes_of(out), expected)
+
+
+def test_results_go_around_the_halo(isa):
+    """An epilogue writes the interior only: what the next layer pads with stays what it was."""
+    rng = np.random.default_rng(0)
+    x, weights = rng.integers(0, 16, (2, 5, 6, 6)), rng.integers(-8, 8, (21, 5, 1, 1))
+    next_weights, zeros = rng.integers(-8, 8, (3, 21, 3, 3)), np.zeros(21, np.int64)
+    middle = _native.ByteImages(2, 6, 6, 21, 4, (1, 1, 1, 1), 9)
+    spec = scale_spec(np.ones(21), np.full(21, 3), "floor", 0, False, 0, 15, 4, 0)
+    for _ in range(2):
+        _native.Conv("layer", weights, zeros, 5, act_bits=4, epilogue=spec).run(
+            byte_images(x, 4), (0, 0, 0, 0), 0, middle, 2
+        )
+    out = _native.Int32Images(2, 6, 6, 3)
+    _native.Conv("next", next_weights, zeros[:3], 21, act_bits=4).run(middle, (1, 1, 1, 1), 9, out, 2)
+    codes = np.clip(convolve(x, weights, zeros) >> 3, 0, 15)
+    expected = convolve(codes, next_weights, zeros[:3], padding=(1, 1, 1, 1), pad_code=9)
+    np.testing.assert_array_equal(_native.export_accumulators(out, 1), expected)
