@@ -12,25 +12,36 @@ from typing import Any, ClassVar, TypeVar
 from numpy.typing import NDArray
 
 from intsim.errors import GraphError
-from intsim.ir.types import TensorType, Value, plain
+from intsim.ir.types import TensorType
 
 
 class Op(ABC):
-    """One operator with its attributes filled in."""
+    """One operator with its attributes filled in.
+
+    Each operator names its operands, as in `infer(self, x, weight, bias=None)`. `*Any, **Any` stands for whatever those
+    are: to a type checker it is the one signature that every other may override.
+    """
 
     mnemonic: ClassVar[str]
 
     @abstractmethod
-    def infer(self, *operands: TensorType) -> TensorType:
-        """Type of the result, or GraphError that says which operand does not fit and why."""
+    def infer(self, *operands: Any, **named: Any) -> TensorType:
+        """Type of the result for the operands' types, or GraphError that says which does not fit and why."""
 
     @abstractmethod
-    def evaluate(self, *operands: Value) -> NDArray[Any]:
-        """Reference meaning: codes of the result, in the storage type of `infer`. Plain integers, nothing fast."""
+    def evaluate(self, *operands: Any, **named: Any) -> NDArray[Any]:
+        """Reference meaning: codes of the result for the operands' Values, in the storage type of `infer`."""
 
-    def macs(self, *operands: TensorType) -> int:
-        """Multiply-accumulates for one image."""
+    def macs(self, *operands: Any, **named: Any) -> int:
+        """Multiply-accumulates for one image, for the operands' types."""
         return 0
+
+    def parameters_from(self, operands: int) -> int:
+        """How many of `operands` may be computed at run time; those behind have to be constants of the graph."""
+        return operands
+
+    def check_parameters(self, *parameters: Any, **named: Any) -> None:  # noqa: B027 (most operators define all values)
+        """GraphError where the Values of the constant operands hold what the operator does not define."""
 
 
 OPS: dict[str, type[Op]] = {}
@@ -48,16 +59,3 @@ def expect(condition: bool, message: str) -> None:
     """GraphError with `message` unless the condition holds."""
     if not condition:
         raise GraphError(message)
-
-
-def expect_parameter(parameter: TensorType, channels: int | None, what: str) -> None:
-    """A per-tensor (1,) or per-channel (C,) integer operand."""
-    fits = parameter.rank == 1 and parameter.shape[0] in (1, channels)
-    expect(fits, f"{what}: expected shape [1] or [{channels}], got {parameter}")
-    expect(
-        parameter.integer == plain(parameter.integer.element), f"{what}: expected plain integers, got {parameter.grid}"
-    )
-
-
-def channels_of(operand: TensorType) -> int | None:
-    return operand.shape[1] if operand.rank > 1 else None

@@ -9,12 +9,12 @@ from intsim.arithmetic.rounding import Rounding
 from intsim.costing import Layer, estimate, layers_of
 from intsim.dtypes import S32, IntType
 from intsim.ir.graph import Graph, Node
+from intsim.ir.ops import Permute, Reshape
 from intsim.ir.ops.conv2d import Conv2d
 from intsim.ir.ops.linear import Linear
 from intsim.ir.ops.matmul import Matmul
-from intsim.ir.ops.movement import Permute, Reshape
 from intsim.ir.ops.quantize import Quantize
-from intsim.ir.ops.requantize import RequantizeShift
+from intsim.ir.ops.requantize_shift import RequantizeShift
 from intsim.ir.types import Grid, Scale, Shape, TensorType, Value, plain
 
 pytestmark = pytest.mark.torchless

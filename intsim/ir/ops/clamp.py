@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from intsim.ir.op import Op, expect, register
+from intsim.ir.op import Op, register
+from intsim.ir.ops._codes import bound, expect_bounds
 from intsim.ir.types import TensorType, Value
 
 
@@ -24,16 +24,9 @@ class Clamp(Op):
     low: int | None = None
     high: int | None = None
 
-    def infer(self, x: TensorType) -> TensorType:  # type: ignore[override]
-        element = x.integer.element
-        low, high = self.bounds(x)
-        expect(element.min <= low <= high <= element.max, f"bounds {self.low}..{self.high} leave {element}")
+    def infer(self, x: TensorType) -> TensorType:
+        expect_bounds(x.integer, self.low, self.high)
         return x
 
-    def bounds(self, x: TensorType) -> tuple[int, int]:
-        element = x.integer.element
-        return element.min if self.low is None else self.low, element.max if self.high is None else self.high
-
-    def evaluate(self, x: Value) -> NDArray[Any]:  # type: ignore[override]
-        low, high = self.bounds(x.type)
-        return np.clip(x.codes, low, high)
+    def evaluate(self, x: Value) -> NDArray[Any]:
+        return bound(x.codes, self.low, self.high)

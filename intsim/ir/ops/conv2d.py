@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.arithmetic.accumulate import Accumulator, accumulate, matmul_exact
+from intsim.arithmetic.accumulate import Accumulator
 from intsim.ir.op import Op, expect, register
-from intsim.ir.ops._contraction import accumulator_type, expect_bias, in_range
+from intsim.ir.ops._contraction import accumulator_type, expect_bias, in_range, initial, sum_products
 from intsim.ir.types import TensorType, Value
 
 
@@ -38,34 +38,31 @@ class Conv2d(Op):
     pad_code: int | None = None
     accumulator: Accumulator = Accumulator()
 
-    def infer(self, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> TensorType:  # type: ignore[override]
-        expect(
-            x.rank == 4 and weight.rank == 4, f"expected x (N, C, H, W) and weight (O, C, KH, KW), got {x} and {weight}"
-        )
-        _, channels, height, width = x.shape
-        outputs, depth, kernel_height, kernel_width = (int(e or 0) for e in weight.shape)
-        expect(
-            min(self.stride + self.dilation) >= 1 and min(self.padding) >= 0,
-            "stride and dilation are positive, padding is not negative",
-        )
-        expect(self.groups >= 1 and channels == depth * self.groups and outputs % self.groups == 0,
-               f"weight is {weight} with {self.groups} groups but the input has {channels} channels")  # fmt: skip
-        if max(self.padding) > 0 and self.pad_code is None:
-            expect(x.integer.zero_codes() is not None, f"the grid {x.grid} has no zero to pad with: give a pad_code")
+    def infer(self, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> TensorType:
+        ranks = x.rank == 4 and weight.rank == 4
+        expect(ranks, f"expected x (N, C, H, W) and weight (O, C / groups, KH, KW), got {x} and {weight}")
+        positive = min(self.stride + self.dilation) >= 1 and min(self.padding) >= 0
+        expect(positive, "stride and dilation are positive, padding is not negative")
+        outputs, depth, *kernel = (int(e or 0) for e in weight.shape)
+        fits = self.groups >= 1 and x.shape[1] == depth * self.groups and outputs % self.groups == 0
+        expect(fits, f"weight is {weight} with {self.groups} groups but the input has {x.shape[1]} channels")
+        self._expect_padding(x)
+        extents = [
+            (int(extent or 0) + before + after - dilation * (size - 1) - 1) // stride + 1
+            for extent, before, after, dilation, size, stride in zip(
+                x.shape[2:], self.padding[::2], self.padding[1::2], self.dilation, kernel, self.stride, strict=True
+            )
+        ]
+        expect(min(extents) >= 1, f"the kernel {kernel[0]}x{kernel[1]} does not fit the padded input of {x}")
+        expect_bias(bias, outputs)
+        return accumulator_type(self.accumulator, x, weight, (x.shape[0], outputs, *extents))
+
+    def _expect_padding(self, x: TensorType) -> None:
         if self.pad_code is not None:
             element = x.integer.element
             expect(element.min <= self.pad_code <= element.max, f"pad_code {self.pad_code} is not a {element}")
-        top, bottom, left, right = self.padding
-        out_height = (int(height or 0) + top + bottom - self.dilation[0] * (kernel_height - 1) - 1) // self.stride[
-            0
-        ] + 1
-        out_width = (int(width or 0) + left + right - self.dilation[1] * (kernel_width - 1) - 1) // self.stride[1] + 1
-        expect(
-            out_height >= 1 and out_width >= 1,
-            f"the kernel {kernel_height}x{kernel_width} does not fit the padded input of {x}",
-        )
-        expect_bias(bias, outputs)
-        return accumulator_type(self.accumulator, x, weight, (x.shape[0], outputs, out_height, out_width))
+        elif max(self.padding) > 0:
+            expect(x.integer.zero_codes() is not None, f"the grid {x.grid} has no zero to pad with: give a pad_code")
 
     def pad(self, x: Value) -> NDArray[np.int64]:
         """Levels of the input with its padding, int64 (N, C, H + top + bottom, W + left + right)."""
@@ -77,35 +74,33 @@ class Conv2d(Op):
         padded[:, :, top : top + height, left : left + width] = levels
         return padded
 
-    def evaluate(self, x: Value, weight: Value, bias: Value | None = None) -> NDArray[Any]:  # type: ignore[override]
+    def columns(self, image: NDArray[np.int64], kernel: tuple[int, ...], out: tuple[int, int]) -> NDArray[np.int64]:
+        """What each output pixel of a padded image (C, ..) meets, in the register's order: (groups, K, pixels)."""
+        (height, width), (down, right) = out, self.stride
+        channels = image.reshape(self.groups, -1, *image.shape[1:])
+        taps = [
+            channels[:, :, y : y + (height - 1) * down + 1 : down, x : x + (width - 1) * right + 1 : right]
+            for y in range(0, kernel[0] * self.dilation[0], self.dilation[0])
+            for x in range(0, kernel[1] * self.dilation[1], self.dilation[1])
+        ]
+        axis = 2 if self.accumulator.order == "channel_major" else 1
+        return np.stack(taps, axis=axis).reshape(self.groups, -1, height * width)
+
+    def rows(self, weights: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Weights (O, C / groups, KH, KW) in the register's order: (groups, O / groups, K)."""
+        ordered = weights if self.accumulator.order == "channel_major" else np.moveaxis(weights, 1, -1)
+        return ordered.reshape(self.groups, len(weights) // self.groups, -1)
+
+    def evaluate(self, x: Value, weight: Value, bias: Value | None = None) -> NDArray[Any]:
         result = self.infer(x.type, weight.type, bias.type if bias else None)
-        padded, weights = self.pad(x), weight.levels
-        outputs, depth, kernel_height, kernel_width = weights.shape
-        batch, (_, _, out_height, out_width) = len(padded), result.shape
-        assert out_height is not None and out_width is not None
-        pixels, groups = out_height * out_width, self.groups
-        weights = weights.reshape(1, groups, outputs // groups, depth, kernel_height, kernel_width)
+        outputs, height, width = (int(e or 0) for e in result.shape[1:])
+        kernel, out = weight.codes.shape[-2:], (height, width)
+        rows, start = self.rows(weight.levels), initial(bias, outputs).reshape(self.groups, -1, 1)
+        acc = [sum_products(rows, self.columns(image, kernel, out), start, self.accumulator) for image in self.pad(x)]
+        return in_range(np.stack(acc).reshape(-1, outputs, height, width), result)
 
-        def tap(i: int, j: int) -> NDArray[np.int64]:
-            """The input that kernel position (i, j) meets, (N, groups, C / groups, pixels)."""
-            y, x = i * self.dilation[0], j * self.dilation[1]
-            rows = slice(y, y + (out_height - 1) * self.stride[0] + 1, self.stride[0])
-            columns = slice(x, x + (out_width - 1) * self.stride[1] + 1, self.stride[1])
-            return padded[:, :, rows, columns].reshape(batch, groups, depth, pixels)
+    def parameters_from(self, operands: int) -> int:
+        return 1
 
-        taps = [(i, j) for i in range(kernel_height) for j in range(kernel_width)]
-        start = np.zeros(outputs, np.int64) if bias is None else bias.levels
-        start = start.reshape(1, groups, outputs // groups, 1)
-        if self.accumulator.overflow == "exact":
-            acc = np.broadcast_to(start, (batch, groups, outputs // groups, pixels)).copy()
-            for i, j in taps:
-                acc += matmul_exact(weights[..., i, j], tap(i, j))
-        else:
-            inputs = np.stack([tap(i, j) for i, j in taps], axis=-1)[:, :, None]
-            products = inputs * weights.reshape(1, groups, outputs // groups, depth, 1, len(taps))
-            products = np.moveaxis(products, 3, -2 if self.accumulator.order == "channel_major" else -1)
-            acc = accumulate(products.reshape(*products.shape[:4], -1), start, self.accumulator)
-        return in_range(acc.reshape(batch, outputs, out_height, out_width), result)
-
-    def macs(self, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> int:  # type: ignore[override]
+    def macs(self, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> int:
         return self.infer(x, weight, bias).elements() * weight.with_shape((1, *weight.shape[1:])).elements()

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.arithmetic.accumulate import Accumulator
-from intsim.arithmetic.requantize import per_channel
-from intsim.dtypes import IntType
-from intsim.ir.op import Op, channels_of, expect, expect_parameter, register
+from intsim.arithmetic.rounding import exact_product
+from intsim.ir.op import Op, expect, register
+from intsim.ir.ops._channels import by_channel, expect_parameter
 from intsim.ir.ops._contraction import in_range
 from intsim.ir.types import Grid, Scale, TensorType, Value
 
@@ -21,7 +21,7 @@ from intsim.ir.types import Grid, Scale, TensorType, Value
 class PRelu(Op):
     """Levels on a grid that is 2**fraction_bits finer, the negative ones times their slope.
 
-    x        codes or accumulators, channel axis 1
+    x        codes or accumulators
     slope    plain integers (1,) or (C,): slope * 2**fraction_bits; may be negative
     returns  accumulators, scale x.scale / 2**fraction_bits
     Exact:   y = level << fraction_bits where level >= 0, level * slope where it is negative
@@ -31,14 +31,16 @@ class PRelu(Op):
     fraction_bits: int
     accumulator: Accumulator = Accumulator()
 
-    def infer(self, x: TensorType, slope: TensorType) -> TensorType:  # type: ignore[override]
+    def infer(self, x: TensorType, slope: TensorType) -> TensorType:
         expect(0 <= self.fraction_bits <= 31, f"fraction_bits: expected 0..31, got {self.fraction_bits}")
-        expect_parameter(slope, channels_of(x), "slope")
-        element = IntType(True, self.accumulator.bits)
+        expect_parameter(slope, x, "slope")
         scale = x.integer.scale * Scale((-self.fraction_bits,), True)
-        return TensorType(Grid(element, scale, axis=x.integer.axis), x.shape)
+        return TensorType(Grid(self.accumulator.type, scale, axis=x.integer.axis), x.shape)
 
-    def evaluate(self, x: Value, slope: Value) -> NDArray[Any]:  # type: ignore[override]
-        levels, slopes = x.levels, per_channel(slope.levels, x.codes.ndim)
-        result = np.where(levels >= 0, levels << self.fraction_bits, levels * slopes)
-        return in_range(result, self.infer(x.type, slope.type))
+    def evaluate(self, x: Value, slope: Value) -> NDArray[Any]:
+        levels = x.levels
+        factors = np.where(levels >= 0, 1 << self.fraction_bits, by_channel(slope, x))
+        return in_range(exact_product(levels, factors), self.infer(x.type, slope.type))
+
+    def parameters_from(self, operands: int) -> int:
+        return 1

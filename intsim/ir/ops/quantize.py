@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.ir.op import Op, expect, register
+from intsim.ir.ops._codes import expect_codes
 from intsim.ir.types import Grid, TensorType, Value
 
 
@@ -26,12 +27,13 @@ class Quantize(Op):
     mnemonic: ClassVar[str] = "quantize"
     out: Grid
 
-    def infer(self, x: TensorType) -> TensorType:  # type: ignore[override]
+    def infer(self, x: TensorType) -> TensorType:
         expect(x.grid is None, f"expected float32, got {x}")
-        expect(self.out.per_tensor and self.out.step == 1, f"expected one scale and step 1, got {self.out}")
+        expect_codes(self.out)
+        expect(self.out.element.bits <= 32, f"float32 gives at most 32 bits, got {self.out.element}")
         return TensorType(self.out, x.shape)
 
-    def evaluate(self, x: Value) -> NDArray[Any]:  # type: ignore[override]
+    def evaluate(self, x: Value) -> NDArray[Any]:
         element, zero = self.out.element, self.out.zero_point[0]
         scaled = np.rint(x.codes.astype(np.float32) / np.float32(self.out.scale.array[0]))
         # Clipping before the cast: float32 beyond the integer type has no defined conversion. Both bounds are exact.

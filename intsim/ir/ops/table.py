@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from intsim.ir.op import Op, expect, register
@@ -25,12 +26,15 @@ class Table(Op):
     mnemonic: ClassVar[str] = "table"
     out: Grid
 
-    def infer(self, x: TensorType, table: TensorType) -> TensorType:  # type: ignore[override]
+    def infer(self, x: TensorType, table: TensorType) -> TensorType:
         bits = x.integer.element.bits
         expect(bits <= 12, f"a table of 2**{bits} entries is too large: requantize to at most 12 bits first")
         expect(table.shape == (1 << bits,), f"expected a table of {1 << bits} entries, got {table}")
         expect(table.integer == plain(self.out.element), f"expected {self.out.element} entries, got {table.grid}")
         return TensorType(self.out, x.shape)
 
-    def evaluate(self, x: Value, table: Value) -> NDArray[Any]:  # type: ignore[override]
-        return table.codes[x.codes.astype("int64") - x.type.integer.element.min]
+    def evaluate(self, x: Value, table: Value) -> NDArray[Any]:
+        return table.codes[x.codes.astype(np.int64) - x.type.integer.element.min]
+
+    def parameters_from(self, operands: int) -> int:
+        return 1

@@ -1,4 +1,4 @@
-"""Pooling: maxima, and averages as exact rationals."""
+"""Average pooling, over sliding and over adaptive windows: exact rationals, rounded once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intsim.arithmetic.requantize import requantize_divide
 from intsim.arithmetic.rounding import Rounding
 from intsim.ir.op import Op, expect, register
-from intsim.ir.ops.requantize import expect_codes
+from intsim.ir.ops._codes import expect_codes
 from intsim.ir.types import Grid, TensorType, Value
 
 Window = tuple[int, int, int]
@@ -34,49 +34,6 @@ def adaptive_windows(extent: int, count: int) -> list[Window]:
     return [(low, high, high - low) for low, high in bounds]
 
 
-@register
-@dataclass(frozen=True)
-class MaxPool(Op):
-    """Largest code in each window of (N, C, H, W); cells outside the image do not count.
-
-    kernel, stride, dilation  (height, width)
-    padding                   (top, bottom, left, right)
-    """
-
-    mnemonic: ClassVar[str] = "max_pool"
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-
-    def infer(self, x: TensorType) -> TensorType:  # type: ignore[override]
-        expect(x.rank == 4, f"expected (N, C, H, W), got {x}")
-        expect(min(self.kernel + self.stride + self.dilation) >= 1, "kernel, stride and dilation are positive")
-        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
-        pads = (self.padding[:2], self.padding[2:])
-        expect(all(max(p) < r for p, r in zip(pads, reach, strict=True)) and min(self.padding) >= 0,
-               f"padding {self.padding} is not smaller than the kernel {self.kernel}")  # fmt: skip
-        extents = [
-            (int(e or 0) + sum(p) - r) // s + 1
-            for e, p, r, s in zip(x.shape[2:], pads, reach, self.stride, strict=True)
-        ]
-        expect(min(extents) >= 1, f"the kernel {self.kernel} does not fit the padded input of {x}")
-        return x.with_shape((*x.shape[:2], *extents))
-
-    def evaluate(self, x: Value) -> NDArray[Any]:  # type: ignore[override]
-        _, _, height, width = self.infer(x.type).shape
-        top, bottom, left, right = self.padding
-        lowest = x.type.integer.element.min
-        padded = np.pad(x.codes, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=lowest)
-        result = np.full((*x.codes.shape[:2], height, width), lowest, x.codes.dtype)  # type: ignore[arg-type]
-        for i in range(self.kernel[0]):
-            for j in range(self.kernel[1]):
-                y, z = i * self.dilation[0], j * self.dilation[1]
-                shifted = padded[:, :, y :: self.stride[0], z :: self.stride[1]][:, :, :height, :width]
-                result = np.maximum(result, shifted)
-        return result
-
-
 @dataclass(frozen=True)
 class _Average(Op):
     """Averages of levels with one rounding: the requantization `divide`.
@@ -96,13 +53,16 @@ class _Average(Op):
     def rescale(self) -> tuple[int, int]:
         """(multiplier, shift) from the operand's grid to the result's."""
 
-    def infer(self, x: TensorType) -> TensorType:  # type: ignore[override]
+    def infer(self, x: TensorType) -> TensorType:
         expect(x.rank == 4 and x.integer.per_tensor, f"expected (N, C, H, W) on one grid, got {x}")
-        expect_codes(self.out, None, None)
+        expect_codes(self.out)
         rows, columns = self.windows(x)
         expect(bool(rows and columns), f"no window fits the input of {x}")
-        cells = min(w[2] for w in rows + columns)
-        expect(cells >= 1, "a window lies outside the image")
+        multiplier, shift = self.rescale
+        cells = max(cells for _, _, cells in rows) * max(cells for _, _, cells in columns)
+        largest = cells * max(map(abs, x.integer.level_range())) * abs(multiplier) << max(-shift, 0)
+        fits = largest < 1 << 63 and cells << max(shift, 0) < 1 << 63
+        expect(fits, f"averages of {cells} cells of {x.grid} times {multiplier} / 2**{shift} leave int64")
         return TensorType(self.out, (*x.shape[:2], len(rows), len(columns)))
 
     def sums(self, x: Value) -> NDArray[np.int64]:
@@ -117,7 +77,7 @@ class _Average(Op):
         rows, columns = self.windows(x)
         return np.outer([r[2] for r in rows], [c[2] for c in columns]).astype(np.int64)
 
-    def evaluate(self, x: Value) -> NDArray[Any]:  # type: ignore[override]
+    def evaluate(self, x: Value) -> NDArray[Any]:
         multiplier, shift = self.rescale
         return requantize_divide(
             self.sums(x), self.cells(x.type), self.out.zero_point[0], self.out.element, self.rounding, multiplier, shift
