@@ -1,0 +1,197 @@
+"""From a PyTorch module to a float graph in normal form, by torch.export.
+
+torch.export traces the module into ATen operators; a converter for each of them (frontend/operators.py) says what it
+is in normal form. Names are the paths of the modules that made a value, and the operator's where it was a function.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import Node
+
+from intsim.errors import CaptureError
+from intsim.frontend.fold_batchnorm import fold_batchnorm
+from intsim.frontend.fold_padding import fold_padding
+from intsim.frontend.operators import CONVERTERS, IDENTITIES, Call, Converted, supported
+from intsim.ir.float_graph import FloatGraph, FloatNode
+from intsim.ir.types import Shape
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+
+
+def capture(model: nn.Module, *examples: Tensor) -> FloatGraph:
+    """The float graph of a module in eval mode, BatchNorm folded.
+
+    examples  one tensor for each input, float32 (N, ...); their values do not matter and the batch stays symbolic
+    raises    CaptureError, one line: no module, a module that cannot be traced, weights that are NaN or infinite, or an
+              operator without an integer meaning, with its module, its place in the source and what is supported
+    """
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"expected an nn.Module, got {type(model).__name__}")
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise CaptureError(
+                f"'{name}': {int((~tensor.isfinite()).sum())} of {tensor.numel()} weights are NaN or infinite"
+            )
+    program = _export(model, examples)
+    graph = _Builder(program).build()
+    return fold_padding(fold_batchnorm(graph))
+
+
+def _export(model: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram:
+    """The traced program; a batch of two, since torch.export takes a batch of one for a constant."""
+    batch = Dim("batch", min=1, max=1 << 20)
+    pairs = tuple(torch.zeros((2, *e.shape[1:]), dtype=torch.float32) for e in examples)
+    was_training = model.training
+    try:
+        with warnings.catch_warnings(), _Quiet("torch"):
+            warnings.simplefilter("ignore")
+            return torch.export.export(model.eval(), pairs, dynamic_shapes=tuple({0: batch} for _ in pairs))
+    except Exception as error:  # torch.export raises many types; each becomes one line
+        reason = " ".join(str(error).split())
+        raise CaptureError(
+            f"torch.export cannot trace {type(model).__name__}: {type(error).__name__}: {reason[:200]}"
+        ) from None
+    finally:
+        model.train(was_training)
+
+
+class _Quiet:
+    """A logger's messages below an error are held back: what they say comes as one CaptureError."""
+
+    def __init__(self, name: str):
+        self.logger = logging.getLogger(name)
+
+    def __enter__(self) -> None:
+        self.level = self.logger.level
+        self.logger.setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+class _Builder:
+    """Walks the traced operators in order and collects nodes in normal form."""
+
+    def __init__(self, program: ExportedProgram):
+        self.program = program
+        self.nodes: list[FloatNode] = []
+        self.shapes: dict[str, Shape] = {}
+        self.values: dict[Node, str] = {}  # the value that each traced result has in the graph
+        self.constants: dict[Node, Tensor] = {}
+        self.parts: dict[Node, list[str]] = {}  # the values of a split or chunk
+
+    def build(self) -> FloatGraph:
+        inputs = {}
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                name = self._placeholder(node)
+                if name is not None:
+                    inputs[name] = self.shapes[name]
+            elif node.op == "call_function":
+                self._call(node)
+        results = [n for n in self.program.graph.output_node().args[0] if isinstance(n, Node)]
+        outputs = tuple(self.values[n] for n in results)
+        return FloatGraph(inputs, tuple(self.nodes), outputs, self.shapes)
+
+    def _placeholder(self, node: Node) -> str | None:
+        """The name of a graph input; parameters and buffers are remembered instead."""
+        signature = self.program.graph_signature
+        key = signature.inputs_to_parameters.get(node.name) or signature.inputs_to_buffers.get(node.name)
+        if key is not None:
+            source: Mapping[str, Any] = self.program.state_dict
+            self.constants[node] = source[key] if key in source else self.program.constants[key]
+        elif node.name in signature.inputs_to_lifted_tensor_constants:
+            self.constants[node] = self.program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
+        else:
+            self.values[node], self.shapes[node.name] = node.name, _shape(node)
+            return node.name
+        return None
+
+    def _call(self, node: Node) -> None:
+        target = str(node.target)
+        if target in IDENTITIES:
+            self.values[node] = self._value(node.args[0], node)
+            return
+        if "getitem" in target:
+            self.values[node] = self.parts[node.args[0]][node.args[1]]  # type: ignore[index]
+            return
+        if not isinstance(node.meta.get("val"), Tensor | list | tuple):
+            return  # arithmetic on the batch: shapes are read from the results
+        converter = CONVERTERS.get(target)
+        where = f"'{_module(node)}'{f' ({_source(node)})' if _source(node) else ''}"
+        if converter is None:
+            raise CaptureError(
+                f"{target.removeprefix('aten.')} at {where} has no integer meaning; supported: {supported()}"
+            )
+        call = Call(node, self.constants, self.shapes, lambda arg: self._value(arg, node))
+        try:
+            converted = converter(call)
+        except CaptureError as error:
+            raise CaptureError(f"{target.removeprefix('aten.')} at {where}: {error}") from None
+        if isinstance(converted, list):
+            self.parts[node] = [self._add(node, part) for part in converted]
+        else:
+            self.values[node] = self._add(node, converted)
+
+    def _value(self, arg: Any, node: Node) -> str:
+        if isinstance(arg, Node) and arg in self.values:
+            return self.values[arg]
+        raise CaptureError(f"expected a tensor computed from the input, got {arg}: constants belong on the other side")
+
+    def _add(self, node: Node, converted: Converted) -> str:
+        """Append the nodes of a conversion, the last of which holds the result."""
+        inputs = converted.inputs
+        name = ""
+        for op, attributes, arrays, shape in converted.steps:
+            name = self._name(node, op)
+            self.nodes.append(FloatNode(name, op, inputs, attributes, arrays, _source(node)))
+            self.shapes[name] = shape
+            inputs = (name,)
+        return name
+
+    def _name(self, node: Node, op: str) -> str:
+        """The module's path, and the operator's name where a module's own forward made the call."""
+        path, kind = _stack(node)[-1] if _stack(node) else ("", "")
+        single = kind.startswith("torch.nn.modules.") and not kind.endswith(("Sequential", "ModuleList"))
+        base = path if single and path else f"{path}.{op}" if path else op
+        name, count = base, 1
+        while name in self.shapes:
+            count += 1
+            name = f"{base}_{count}"
+        return name
+
+
+def _stack(node: Node) -> list[tuple[str, str]]:
+    """(path, class) of the modules around a call, outermost first."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return [
+        (path, kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}")
+        for path, kind in stack.values()
+    ]
+
+
+def _module(node: Node) -> str:
+    stack = _stack(node)
+    return stack[-1][0] if stack and stack[-1][0] else node.name
+
+
+def _source(node: Node) -> str:
+    """The innermost line of the user's own code: "resnet.py:41"."""
+    torch_folder = str(Path(torch.__file__).parent)
+    frames = [f for f in _FRAME.findall(node.meta.get("stack_trace") or "") if not f[0].startswith(torch_folder)]
+    return f"{Path(frames[-1][0]).name}:{frames[-1][1]}" if frames else ""
+
+
+def _shape(node: Node) -> Shape:
+    value = node.meta["val"]
+    return tuple(None if i == 0 else int(extent) for i, extent in enumerate(value.shape))
