@@ -149,15 +149,14 @@ class _Builder:
         raise CaptureError(f"expected a tensor computed from the input, got {arg}: constants belong on the other side")
 
     def _add(self, node: Node, converted: Converted) -> str:
-        """Append the nodes of a conversion, the last of which holds the result."""
+        """Append the nodes of a conversion; the last one holds the result, or the input does where there is none."""
         inputs = converted.inputs
-        name = ""
         for op, attributes, arrays, shape in converted.steps:
             name = self._name(node, op)
             self.nodes.append(FloatNode(name, op, inputs, attributes, arrays, _source(node)))
             self.shapes[name] = shape
             inputs = (name,)
-        return name
+        return inputs[0]
 
     def _name(self, node: Node, op: str) -> str:
         """The module's path, and the operator's name where a module's own forward made the call."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from intsim.errors import CaptureError
-from intsim.ir.float_graph import Shape
+from intsim.ir.types import Shape
 
 Step = tuple[str, Mapping[str, Any], Mapping[str, NDArray[np.float32]], Shape]
 """Operator, attributes, arrays and shape of one node."""
@@ -80,8 +80,12 @@ class Call:
 
     def one(self, op: str, attributes: Mapping[str, Any] | None = None, **arrays: NDArray[np.float32]) -> Converted:
         """A single node that reads the first argument."""
-        step = (op, attributes or {}, arrays, self.shape)
-        return Converted((self.value(self.node.args[0]),), (step,))
+        return Converted((self.value(self.node.args[0]),), ((op, attributes or {}, arrays, self.shape),))
+
+    def weighted(self, op: str, attributes: Mapping[str, Any] | None = None) -> Converted:
+        """A single node with a weight and, where there is one, a bias."""
+        arrays = {name: found for name in ("weight", "bias") if (found := self.array(name)) is not None}
+        return Converted((self.value(self.node.args[0]),), ((op, attributes or {}, arrays, self.shape),))
 
 
 Converter = Callable[[Call], Converted | list[Converted]]
@@ -122,7 +126,7 @@ def _axis(axis: int, rank: int) -> int:
 
 @converts("conv2d.default", "conv2d.padding")
 def _conv2d(call: Call) -> Converted:
-    weight, bias = call.array("weight"), call.array("bias")
+    weight = call.array("weight")
     assert weight is not None
     stride, dilation = pair(call["stride"]), pair(call["dilation"])
     padding = call["padding"]
@@ -133,14 +137,12 @@ def _conv2d(call: Call) -> Converted:
         vertical, horizontal = pair(0 if padding == "valid" else padding)
         edges = (vertical, vertical, horizontal, horizontal)
     attributes = {"stride": stride, "padding": edges, "dilation": dilation, "groups": call["groups"]}
-    return call.one("conv2d", attributes, weight=weight, **({} if bias is None else {"bias": bias}))
+    return call.weighted("conv2d", attributes)
 
 
 @converts("linear.default")
 def _linear(call: Call) -> Converted:
-    weight, bias = call.array("weight"), call.array("bias")
-    assert weight is not None
-    return call.one("linear", weight=weight, **({} if bias is None else {"bias": bias}))
+    return call.weighted("linear")
 
 
 @converts("matmul.default", "bmm.default")
@@ -177,7 +179,7 @@ def _add(call: Call) -> Converted:
     if call["self"] in call.constants:
         own = call.array("self")
         assert own is not None
-        step = (
+        step: Step = (
             "affine",
             {},
             {"factor": np.asarray(np.float32(sign)), "offset": _per_channel(call, own, "the summand")},
