@@ -103,4 +103,4 @@ class Conv2d(Op):
         return 1
 
     def macs(self, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> int:
-        return self.infer(x, weight, bias).elements() * weight.with_shape((1, *weight.shape[1:])).elements()
+        return self.infer(x, weight, bias).elements() * (weight.elements() // int(weight.shape[0] or 1))
