@@ -1,0 +1,60 @@
+"""Calibration: from a float graph and calibration data to the quantized graph, by one of METHODS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from intsim.calibrate import minmax, mse  # noqa: F401  (register their methods)
+from intsim.calibrate.finish import finish
+from intsim.calibrate.input_u8 import fold_pixels, pixel_levels
+from intsim.calibrate.method import METHODS, Problem
+from intsim.calibrate.observers import check_inputs, observe
+from intsim.calibrate.place import place
+from intsim.calibrate.settings import LayerWidths, Pixels, Settings
+from intsim.calibrate.widths import layer_widths, read_widths
+from intsim.errors import CalibrationError
+from intsim.ir.float_graph import FloatGraph
+from intsim.ir.quantized import QuantizedGraph, Quantizer
+from intsim.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Images = Tensor | NDArray[Any]
+
+__all__ = ["METHODS", "LayerWidths", "Pixels", "Settings", "quantize_graph", "read_widths"]
+
+
+def quantize_graph(
+    graph: FloatGraph,
+    inputs: Images | Sequence[Images],
+    settings: Settings,
+    progress: Progress = silent,
+) -> QuantizedGraph:
+    """Calibrate a float network.
+
+    inputs    calibration data, one tensor (N, ...) for each graph input: float32, or uint8 with settings.pixels
+    progress  called with (what, steps done, steps in all)
+    raises    CalibrationError for settings, widths or data from which no quantized graph can be made
+    """
+    if settings.method not in METHODS:
+        nearest = get_close_matches(settings.method, METHODS, n=1)
+        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+        raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(METHODS)}")
+    import torch
+
+    tensors = tuple(map(torch.as_tensor, inputs if isinstance(inputs, Sequence) else (inputs,)))
+    fixed: dict[str, Quantizer] = {}
+    check_inputs(graph, tensors, "float32" if settings.pixels is None else "uint8")
+    if settings.pixels is not None:
+        graph, fixed = fold_pixels(graph, settings.pixels)
+        tensors = tuple(pixel_levels(tensor, fixed[name].grid) for name, tensor in zip(fixed, tensors, strict=True))
+    widths = layer_widths(graph, settings)
+    placed = place(graph, widths, settings, fixed)
+    observations = observe(placed, tensors, settings.seed, progress)
+    problem = Problem(placed, widths, observations, tensors, settings, progress)
+    return finish(placed, METHODS[settings.method].decide(problem), settings)

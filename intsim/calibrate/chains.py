@@ -1,0 +1,253 @@
+"""The float chain of one quantizer: from the levels of its sources to its codes.
+
+A chain is written so that integers can equal it exactly. As a shift or a multiplier its coefficients are dyadic numbers
+m / 2**s, with so few bits that every product and every sum of products is exact in float64. As thresholds or as a table
+it is the plain float formula, step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intsim.arithmetic.accumulate import interval, signed_bits
+from intsim.arithmetic.multiplier import dyadic
+from intsim.arithmetic.rounding import Rounding, round_float
+from intsim.calibrate.settings import Scales
+from intsim.errors import CalibrationError
+from intsim.ir.chain import (
+    Chain,
+    Clamp,
+    CountThresholds,
+    Divide,
+    Function,
+    Multiply,
+    Offset,
+    Parameter,
+    PRelu,
+    Step,
+    Terms,
+    ToCodes,
+)
+from intsim.ir.float_graph import AVERAGES, CONTRACTIONS, ELEMENTWISE, FloatNode
+from intsim.ir.ops import AdaptiveAveragePool, AveragePool
+from intsim.ir.quantized import QuantizedGraph, Quantizer
+from intsim.ir.types import Grid, Scale, TensorType
+
+EXACT_BITS = 52
+"""Integers of this size and their sums stay exact in float64, with a bit to spare."""
+MULTIPLIER_BITS = 31
+LARGEST_SHIFT = 62
+THRESHOLD_BITS = 6
+"""Wider codes would need too many comparisons: they get multipliers where thresholds are asked for."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a quantizer rounds: a weighted sum of sources, then elementwise operators in order."""
+
+    sources: tuple[str, ...]
+    signs: tuple[float, ...]
+    operators: tuple[FloatNode, ...]
+
+
+def build_chain(quantized: QuantizedGraph, node: FloatNode, scales: Scales) -> Chain:
+    """The chain of a quantize node, in the form that the scales ask for and the operators allow.
+
+    quantized  complete but for its chains
+    raises     CalibrationError for a chain that no integer operator realises
+    """
+    trace = trace_back(quantized, node)
+    quantizer = quantized.quantizers[node.name]
+    first = quantized.graph.by_name.get(trace.sources[0])
+    axis = len(quantized.graph.shapes[first.name]) - 1 if first is not None and first.op == "linear" else 1
+    affine = _affine(trace, quantizer)
+    if any(operator.op == "function" for operator in trace.operators):
+        return Chain(trace.sources, _float_steps(quantized, trace, quantizer), "table", axis)
+    if first is not None and first.op in AVERAGES:
+        return Chain(trace.sources, _division(quantized, first, quantizer, scales), "divide", axis)
+    single = len(trace.sources) == 1
+    compared = scales == "threshold" and single and quantizer.grid.element.bits <= THRESHOLD_BITS
+    if affine is None or compared:
+        if not single:
+            raise CalibrationError(
+                f"'{node.name}': an addition is rounded by a multiplier, thresholds compare one operand"
+            )
+        return Chain(trace.sources, _float_steps(quantized, trace, quantizer), "threshold", axis)
+    factor, tail = affine
+    out = quantizer.grid.scale.array
+    coefficients = [
+        _parameter(sign * _scale_of(quantized, source).array * factor / out)
+        for source, sign in zip(trace.sources, trace.signs, strict=True)
+    ]
+    if scales == "pow2" and all((np.frexp(c)[0] == 0.5).all() for c in coefficients):
+        return Chain(trace.sources, (Terms(tuple(coefficients)), tail), "shift", axis)
+    level_bits = max(_level_bits(quantized, source) for source in trace.sources)
+    exact_bits = EXACT_BITS - level_bits - len(trace.sources).bit_length()
+    return Chain(trace.sources, (Terms(snap(coefficients, exact_bits)), tail), "multiplier", axis)
+
+
+def trace_back(quantized: QuantizedGraph, node: FloatNode) -> Trace:
+    """Follow a quantize node's operand back to accumulators, sums of averages, or codes."""
+    by_name = quantized.graph.by_name
+    operators: list[FloatNode] = []
+    name = node.inputs[0]
+    while name in by_name and by_name[name].op in ELEMENTWISE and by_name[name].op != "add":
+        operators.append(by_name[name])
+        name = by_name[name].inputs[0]
+    operators.reverse()
+    if name in by_name and by_name[name].op == "add":
+        add = by_name[name]
+        return Trace(add.inputs, tuple(add.attributes["coefficients"]), tuple(operators))
+    return Trace((name,), (1.0,), tuple(operators))
+
+
+def snap(coefficients: list[Parameter], bits: int) -> tuple[Parameter, ...]:
+    """Coefficients as m / 2**s, one s for all of a channel's, where the largest m has `bits` bits and at most 31.
+
+    Exact: s = the shift of `dyadic` for the largest coefficient, at most 62; m = rint(coefficient * 2**s)
+    """
+    largest = np.max(np.abs(np.stack(np.broadcast_arrays(*coefficients))), axis=0)
+    _, shift = dyadic(largest, min(bits, MULTIPLIER_BITS))
+    shift = np.minimum(shift, LARGEST_SHIFT)
+    return tuple(_parameter(np.ldexp(np.rint(np.ldexp(c, shift)), -shift)) for c in coefficients)
+
+
+def _affine(trace: Trace, quantizer: Quantizer) -> tuple[NDArray[np.float64], ToCodes] | None:
+    """The operators as one factor and bounds on the codes; None where they do more than that.
+
+    Rounding is monotone, so clamping at a bound and rounding is rounding and clamping at the rounded bound.
+    """
+    if quantizer.thresholds is not None:
+        return None
+    factor, low, high = np.ones(1), -np.inf, np.inf
+    for operator in trace.operators:
+        if operator.op == "mul":
+            own = np.atleast_1d(operator.arrays["factor"]).astype(np.float64)
+            bounded = np.isfinite(low) or np.isfinite(high)
+            if (own == 0).any() or (bounded and (own.size > 1 or own[0] < 0)):
+                return None
+            factor = factor * own
+            low, high = (low * own[0], high * own[0]) if bounded else (low, high)
+        elif operator.op in ("relu", "clamp"):
+            least, greatest = _bounds(operator)
+            low, high = min(max(low, least), greatest), min(max(high, least), greatest)
+        else:
+            return None
+    return factor, _to_codes(quantizer, low, high)
+
+
+def _bounds(operator: FloatNode) -> tuple[float, float]:
+    """What a relu or clamp limits its result to, infinite for no bound."""
+    if operator.op == "relu":
+        return 0.0, np.inf
+    low, high = operator.attributes.get("low"), operator.attributes.get("high")
+    return -np.inf if low is None else float(low), np.inf if high is None else float(high)
+
+
+def _to_codes(quantizer: Quantizer, low: float = -np.inf, high: float = np.inf) -> ToCodes:
+    """The rounding to codes, clipped to the type and to the codes of two real bounds."""
+    grid, element = quantizer.grid, quantizer.grid.element
+    zero = grid.zero_point[0]
+
+    def code(bound: float) -> int:
+        level = np.clip(bound / grid.scale.array[0], element.min - zero, element.max - zero)
+        if quantizer.zero_point_first:
+            return int(round_float(level + zero, quantizer.rounding))
+        return int(round_float(level, quantizer.rounding)) + zero
+
+    return ToCodes(quantizer.rounding, zero, quantizer.zero_point_first, code(low), code(high))
+
+
+def _float_steps(quantized: QuantizedGraph, trace: Trace, quantizer: Quantizer) -> tuple[Step, ...]:
+    """The plain formula on real values: the source's scale, the operators, the quantizer."""
+    (source,), (sign,) = trace.sources, trace.signs
+    steps: list[Step] = [Terms((_parameter(sign * _scale_of(quantized, source).array),))]
+    for operator in trace.operators:
+        arrays = {name: _parameter(array.astype(np.float64)) for name, array in operator.arrays.items()}
+        match operator.op:
+            case "relu" | "clamp":
+                steps.append(Clamp(*_bounds(operator)))
+            case "mul":
+                steps.append(Multiply(arrays["factor"]))
+            case "affine":
+                steps += [Multiply(arrays["factor"]), Offset(arrays["offset"])]
+            case "prelu":
+                steps.append(PRelu(arrays["slope"]))
+            case "function":
+                steps.append(Function(operator.attributes["function"]))
+    if quantizer.thresholds is not None:
+        return *steps, CountThresholds(quantizer.thresholds, quantizer.strict, quantizer.grid.element.min)
+    return *steps, Divide(_parameter(quantizer.grid.scale.array)), _to_codes(quantizer)
+
+
+def _division(quantized: QuantizedGraph, pool: FloatNode, quantizer: Quantizer, scales: Scales) -> tuple[Step, ...]:
+    """An average: the rescaled sum over the number of cells, exact up to the one division, which rint cannot misread.
+
+    With sums, multiplier and cells of together at most 52 bits, a quotient that is no tie stays clear of every tie.
+    """
+    cells = _cells(quantized, pool)
+    coefficient = _parameter(_scale_of(quantized, pool.name).array / quantizer.grid.scale.array)
+    bits = EXACT_BITS - _level_bits(quantized, pool.name) - int(cells.max()).bit_length()
+    terms = Terms((coefficient,) if scales == "pow2" else snap([coefficient], bits))
+    divisor = cells if cells.min() != cells.max() else cells.max()
+    return terms, Divide(np.asarray(divisor, np.float64)), _to_codes(quantizer)
+
+
+def _cells(quantized: QuantizedGraph, pool: FloatNode) -> NDArray[np.int64]:
+    """How many cells each average has, int64 (H', W')."""
+    grid = _grid(quantized, pool.inputs[0])
+    kind = AveragePool if pool.op == "avg_pool" else AdaptiveAveragePool
+    operator = kind(out=grid, rounding=Rounding.HALF_EVEN, **pool.attributes)
+    return operator.cells(TensorType(grid, quantized.graph.shapes[pool.inputs[0]]))
+
+
+def _scale_of(quantized: QuantizedGraph, source: str) -> Scale:
+    """Real value of one level of a source."""
+    node = quantized.graph.by_name.get(source)
+    if node is not None and node.op == "matmul":
+        return _grid(quantized, node.inputs[0]).scale * _grid(quantized, node.inputs[1]).scale
+    if node is not None and node.op in CONTRACTIONS:
+        return _grid(quantized, node.inputs[0]).scale * quantized.weights[source].weight.type.integer.scale
+    return _grid(quantized, node.inputs[0] if node is not None and node.op in AVERAGES else source).scale
+
+
+def _level_bits(quantized: QuantizedGraph, source: str) -> int:
+    """Signed bits that hold every level of a source, for every possible input."""
+    node = quantized.graph.by_name.get(source)
+    if node is None or node.op not in CONTRACTIONS | AVERAGES:
+        return signed_bits(*_level_range(_grid(quantized, source)))
+    low, high = _level_range(_grid(quantized, node.inputs[0]))
+    if node.op == "matmul":
+        depth = quantized.graph.shapes[node.inputs[0]][-1]
+        other = max(map(abs, _level_range(_grid(quantized, node.inputs[1]))))
+        bound = int(depth or 1) * max(-low, high) * other
+        return signed_bits(-bound, bound)
+    if node.op in AVERAGES:
+        cells = int(_cells(quantized, node).max())
+        return signed_bits(low * cells, high * cells)
+    record = quantized.weights[source]
+    levels = record.weight.levels.reshape(len(record.weight.codes), -1)
+    bounds = interval(levels, low, high, 0 if record.bias is None else record.bias)
+    return signed_bits(min(bounds.minimum), max(bounds.maximum))
+
+
+def _level_range(grid: Grid) -> tuple[int, int]:
+    """Smallest and largest level of any channel."""
+    ranges = [grid.level_range(channel) for channel in range(len(grid.zero_point))]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _grid(quantized: QuantizedGraph, name: str) -> Grid:
+    grid = quantized.grid_of(name)
+    assert grid is not None, f"'{name}' has no codes"
+    return grid
+
+
+def _parameter(values: NDArray[Any]) -> Parameter:
+    """float64 () per tensor or (C,) per channel."""
+    values = np.asarray(values, np.float64)
+    return values.reshape(()) if values.size == 1 else values

@@ -1,0 +1,78 @@
+"""What a calibration method is: a function from a Problem to a Decision, registered under its name.
+
+A new method is one file: decorate its function with @method and import it in __init__.py. It may run the float network,
+train, and choose any codes and grids; finish.py turns whatever it decides into a QuantizedGraph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intsim.calibrate.observers import Observation
+from intsim.calibrate.place import Placed
+from intsim.calibrate.settings import Settings
+from intsim.calibrate.widths import Widths
+from intsim.ir.quantized import Quantizer
+from intsim.ir.types import Value
+from intsim.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a method has to decide, and from what.
+
+    placed        the float graph with quantize nodes, weights and biases in it
+    widths        of every contraction
+    observations  for every quantize node what its values look like; tied nodes have theirs in common
+    inputs        the calibration data, one float32 tensor (N, ...) for each graph input
+    """
+
+    placed: Placed
+    widths: Mapping[str, Widths]
+    observations: Mapping[str, Observation]
+    inputs: tuple[Tensor, ...]
+    settings: Settings
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a method decided.
+
+    quantizers  for every quantize node; the same grid on tied nodes
+    weights     codes of every layer with weights
+    biases      float64 (O,) of layers whose bias is not the float graph's
+    """
+
+    quantizers: Mapping[str, Quantizer]
+    weights: Mapping[str, Value]
+    biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A calibration method with one line that says what it does."""
+
+    name: str
+    summary: str
+    decide: Callable[[Problem], Decision]
+
+
+METHODS: dict[str, Method] = {}
+"""Every calibration method by its name."""
+
+
+def method(name: str, summary: str) -> Callable[[Callable[[Problem], Decision]], Callable[[Problem], Decision]]:
+    def register(decide: Callable[[Problem], Decision]) -> Callable[[Problem], Decision]:
+        METHODS[name] = Method(name, summary, decide)
+        return decide
+
+    return register

@@ -1,0 +1,122 @@
+"""Rounding to nearest: what remains of a method once every tensor's grid is chosen by itself.
+
+Weights are quantized as rows: one for each output channel, or one in all. A method supplies two functions that choose
+grids, for activations and for rows of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intsim.calibrate.method import Decision, Problem
+from intsim.calibrate.observers import Observation
+from intsim.calibrate.settings import Settings
+from intsim.dtypes import IntType
+from intsim.ir.float_graph import FloatGraph, FloatNode
+from intsim.ir.quantized import Quantizer
+from intsim.ir.types import Grid, Scale, TensorType, Value
+
+SMALLEST_SHARE = 2.0**-12
+"""The finest scale of a layer's channels against the coarsest.
+
+A finer one resolves what the next quantizer, with one scale for all channels, cannot show, while the channel's bias and
+shift would outgrow their integers.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A grid for each row of a matrix: scales float64 (R,) and integer zero points (R,) of codes."""
+
+    scales: NDArray[np.float64]
+    zero_points: NDArray[np.int64]
+
+    def codes(self, x: NDArray[np.float64], element: IntType) -> NDArray[np.float64]:
+        """clip(rint(x / scale) + zero_point), x (R, K)."""
+        return np.clip(np.rint(x / self.scales[:, None]) + self.zero_points[:, None], element.min, element.max)
+
+    def reals(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (codes - self.zero_points[:, None]) * self.scales[:, None]
+
+
+ActivationGrid = Callable[[Observation, IntType, bool], Grid]
+"""A grid with codes of a type for what was observed; the flag asks for a power-of-two scale."""
+WeightRows = Callable[[NDArray[np.float64], IntType, Settings], Rows]
+"""Grids for rows of weights; `covering` is the one that clips nothing."""
+
+
+def decide_nearest(problem: Problem, activation_grid: ActivationGrid, weight_rows: WeightRows) -> Decision:
+    """Every tensor rounded to nearest on the grid that the two functions choose for it."""
+    graph, settings = problem.placed.graph, problem.settings
+    elements = problem.placed.elements
+    total = len(elements) + len(graph.weighted)
+    chosen: dict[int, Grid] = {}  # tied nodes share one observation, and so one search
+    quantizers: dict[str, Quantizer] = {}
+    for name, element in elements.items():
+        observation = problem.observations[name]
+        if id(observation) not in chosen:
+            chosen[id(observation)] = activation_grid(observation, element, settings.power_of_two)
+        quantizers[name] = Quantizer(chosen[id(observation)])
+        problem.progress("grids", len(quantizers), total)
+    weights: dict[str, Value] = {}
+    for node in graph.weighted:
+        element = IntType(True, problem.widths[node.name].weight_bits)
+        weights[node.name] = quantize_weights(graph, node, element, settings, weight_rows)
+        problem.progress("grids", len(quantizers) + len(weights), total)
+    return Decision(quantizers, weights)
+
+
+def quantize_weights(
+    graph: FloatGraph, node: FloatNode, element: IntType, settings: Settings, weight_rows: WeightRows
+) -> Value:
+    """Codes of a layer's weights, rounded to nearest.
+
+    One scale for each output channel, unless the settings say one in all, or the outputs are not on axis 1, the axis
+    along which integer requantization has its channels.
+    """
+    weight = node.arrays["weight"].astype(np.float64)
+    per_channel = settings.per_channel and (node.op == "conv2d" or len(graph.shapes[node.name]) == 2)
+    x = weight.reshape(len(weight) if per_channel else 1, -1)
+    rows = weight_rows(x, element, settings)
+    zeros = tuple(int(z) for z in rows.zero_points) if rows.zero_points.any() else (0,)
+    grid = Grid(element, Scale.of(rows.scales, settings.power_of_two), zeros, axis=0)
+    codes = rows.codes(x, element).reshape(weight.shape).astype(element.storage)
+    return Value(TensorType(grid, weight.shape), codes)
+
+
+def covering(low: NDArray[np.float64], high: NDArray[np.float64], element: IntType, symmetric: bool,
+             power_of_two: bool) -> Rows:  # fmt: skip
+    """The smallest grids that reach from `low` to `high` and hold zero.
+
+    low, high     float64 (R,)
+    symmetric     zero point 0, so that both ends have to be reached from it
+    power_of_two  the next larger power of two as the scale
+    returns       scales that are float32 numbers, as fake-quant in PyTorch has them; none is below SMALLEST_SHARE of
+                  the largest, so that a row of zeros has a legal one too
+    Exact:        symmetric: s = max(low / element.min, high / element.max);
+                  else s = (high - low) / (2**bits - 1), z = rint(element.min - low / s)
+    """
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    if symmetric:
+        scales = np.maximum(high / element.max, low / element.min if element.min else 0.0)
+    else:
+        scales = (high - low) / (element.max - element.min)
+    scales = np.maximum(scales, scales.max() * SMALLEST_SHARE or 2.0**-8)
+    scales = round_scales(scales, np.ceil) if power_of_two else round_scales(scales)
+    return Rows(scales, zero_points(low, scales, element) if not symmetric else np.zeros(len(scales), np.int64))
+
+
+def round_scales(scales: NDArray[np.float64], to_exponent: np.ufunc | None = None) -> NDArray[np.float64]:
+    """The nearest float32 numbers, or powers of two with the rounded exponents."""
+    if to_exponent is not None:
+        return np.exp2(to_exponent(np.log2(scales)))
+    return scales.astype(np.float32).astype(np.float64)
+
+
+def zero_points(low: NDArray[np.float64], scales: NDArray[np.float64], element: IntType) -> NDArray[np.int64]:
+    """The code of zero where `low` has the least code; within the type, so that zero is on the grid."""
+    return np.clip(np.rint(element.min - low / scales), element.min, element.max).astype(np.int64)
