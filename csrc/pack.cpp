@@ -164,7 +164,10 @@ private:
         int64_t positive[16][2], negative[16][2];
         void add(const int64_t (&quad)[16][4]) {
             for (int n = 0; n < 16; ++n)
-                for (int k = 0; k < 4; ++k) (quad[n][k] > 0 ? positive : negative)[n][k / 2] += quad[n][k];
+                for (int k = 0; k < 4; ++k) {
+                    positive[n][k / 2] += std::max<int64_t>(quad[n][k], 0);
+                    negative[n][k / 2] += std::min<int64_t>(quad[n][k], 0);
+                }
         }
         bool safe(int64_t max_activation) const {
             for (int n = 0; n < 16; ++n)

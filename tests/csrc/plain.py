@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from intsim import _native
 
+native: Any = _native
+"""Untyped here: tests call it with arguments of every kind, wrong ones included."""
+
 ROUNDINGS = (
     "half_even", "half_up", "half_down", "half_away", "half_to_zero", "floor", "ceil", "toward_zero", "away_from_zero",
 )  # fmt: skip

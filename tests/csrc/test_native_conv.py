@@ -1,27 +1,28 @@
-"""Packed convolution equals plain convolution: every kernel of the table, every pair of widths, every tail and corner."""
+"""Packed convolution equals plain convolution: every kernel of the table, all widths, every tail and corner."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from intsim import _native
-from tests.csrc.plain import convolve, convolve_native
+from tests.csrc.plain import convolve, convolve_native, native
 
 WIDTHS = range(2, 9)
-TILES = [kernel for kernel in _native.kernels() if kernel.op in ("gemm", "depthwise")]
+TILES = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise")]
 
 
-def random_layer(rng, act_bits, weight_bits, x_shape, weight_shape):
+def random_layer(rng: Any, act_bits: int, weight_bits: int, x_shape: Any, weight_shape: Any) -> Any:
     x = rng.integers(0, 1 << act_bits, x_shape)
     weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, weight_shape)
     return x, weights, rng.integers(-(1 << 16), 1 << 16, weight_shape[0])
 
 
-def a16_is_exact(weights, act_bits):
-    """Whether one product pair, the least that a 16-bit lane adds, always fits int16 (linear layer, K a multiple of 4)."""
+def a16_is_exact(weights: Any, act_bits: int) -> Any:
+    """Whether one product pair, the least that a 16-bit lane adds, always fits int16 (K a multiple of 4)."""
     pairs = weights.reshape(len(weights), -1, 2)
     largest = (1 << act_bits) - 1
     high, low = np.maximum(pairs, 0).sum(-1).max(), np.minimum(pairs, 0).sum(-1).min()
@@ -30,7 +31,7 @@ def a16_is_exact(weights, act_bits):
 
 @pytest.mark.parametrize("kernel", TILES, ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize("weight_bits", WIDTHS)
-def test_every_tile_kernel_at_every_width(kernel, weight_bits, monkeypatch):
+def test_every_tile_kernel_at_every_width(kernel: Any, weight_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer over as many pixels as the kernel has rows, random and in the corner that saturates first."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
     rng = np.random.default_rng(weight_bits)
@@ -54,7 +55,7 @@ def test_every_tile_kernel_at_every_width(kernel, weight_bits, monkeypatch):
 
 @pytest.mark.parametrize("act_bits", WIDTHS)
 @pytest.mark.parametrize("weight_bits", WIDTHS)
-def test_the_worst_corner_over_a_long_sum(isa, act_bits, weight_bits):
+def test_the_worst_corner_over_a_long_sum(isa: str, act_bits: int, weight_bits: int) -> None:
     """All activations at their maximum, a channel of all minima and one of all maxima, 2,000 products and more."""
     depth = 2047
     x = np.full((2, depth, 1, 1), (1 << act_bits) - 1)
@@ -68,7 +69,7 @@ def test_the_worst_corner_over_a_long_sum(isa, act_bits, weight_bits):
 
 
 @st.composite
-def geometries(draw):
+def geometries(draw: Any) -> Any:
     """Shapes that fit no vector, images smaller than the kernel, uneven padding, groups and depthwise."""
     small = st.integers(1, 3)
     groups = draw(st.sampled_from([1, 1, 1, 2, 5]))
@@ -98,7 +99,9 @@ def geometries(draw):
     isa=st.sampled_from(sorted({kernel.isa for kernel in TILES})),
     seed=st.integers(0, 1 << 32),
 )
-def test_any_geometry(geometry, act_bits, weight_bits, pad, threads, scheme, isa, seed):
+def test_any_geometry(
+    geometry: Any, act_bits: int, weight_bits: int, pad: int, threads: int, scheme: Any, isa: str, seed: int
+) -> None:
     x_shape, weight_shape, stride, padding, dilation, groups = geometry
     x, weights, bias = random_layer(np.random.default_rng(seed), act_bits, weight_bits, x_shape, weight_shape)
     arguments = (x, weights, bias, stride, padding, dilation, groups, pad % (1 << act_bits))
@@ -108,7 +111,7 @@ def test_any_geometry(geometry, act_bits, weight_bits, pad, threads, scheme, isa
     np.testing.assert_array_equal(result, convolve(*arguments))
 
 
-def test_weight_levels_beyond_a_byte(isa):
+def test_weight_levels_beyond_a_byte(isa: str) -> None:
     """Zero points and odd grids are in the levels, which then need up to 16 bits."""
     rng = np.random.default_rng(0)
     for groups, depth in ((1, 6), (12, 1)):
@@ -118,7 +121,7 @@ def test_weight_levels_beyond_a_byte(isa):
         np.testing.assert_array_equal(convolve_native(*arguments), convolve(*arguments))
 
 
-def test_widest_accumulators(isa):
+def test_widest_accumulators(isa: str) -> None:
     """Sums that reach both ends of int32 exactly."""
     x = np.full((1, 2, 1, 1), 255)
     weights = np.array([[[[32767]], [[32767]]], [[[-32768]], [[-32768]]]])
@@ -127,24 +130,24 @@ def test_widest_accumulators(isa):
     assert result.ravel().tolist() == [(1 << 31) - 1, -(1 << 31)]
 
 
-def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow():
+def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow() -> None:
     """32768 / (2 * 15 * 8) = 136 steps at the worst weights of 4/4 bits; small ones never need a flush in between."""
     depth = 4 * 1000
     for weight, flushes in ((-8, 8), (-1, 1)):
         weights = np.full((1, depth, 1, 1), weight)
-        conv = _native.Conv("layer", weights, np.zeros(1, np.int64), depth, act_bits=4)
+        conv = native.Conv("layer", weights, np.zeros(1, np.int64), depth, act_bits=4)
         assert (conv.scheme, conv.quads, conv.flushes) == ("a16", 1000, flushes)
 
 
-def test_schemes_follow_the_actual_weights():
+def test_schemes_follow_the_actual_weights() -> None:
     """At 8/8 bits full-range weights need w16; the same widths with small weights do not."""
     rng = np.random.default_rng(0)
     for largest, scheme in ((128, "w16"), (20, "a16")):
         weights = rng.integers(-largest, largest, (16, 64, 3, 3))
-        assert _native.Conv("layer", weights, np.zeros(16, np.int64), 64).scheme == scheme
+        assert native.Conv("layer", weights, np.zeros(16, np.int64), 64).scheme == scheme
 
 
-def test_accumulator_bounds_are_reached():
+def test_accumulator_bounds_are_reached() -> None:
     weights = np.array([[[[3]], [[-2]]]])
-    conv = _native.Conv("layer", weights, np.array([10]), 2, act_bits=3)
+    conv = native.Conv("layer", weights, np.array([10]), 2, act_bits=3)
     assert (conv.acc_low, conv.acc_high) == ([10 - 14], [10 + 21])

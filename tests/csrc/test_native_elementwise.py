@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intsim import _native
 from tests.csrc.conftest import ISAS
-from tests.csrc.plain import ROUNDINGS, byte_images, codes_of, int32_images, rounded
+from tests.csrc.plain import ROUNDINGS, byte_images, codes_of, int32_images, native, rounded
 
 
 @given(
@@ -25,7 +25,9 @@ from tests.csrc.plain import ROUNDINGS, byte_images, codes_of, int32_images, rou
     channels=st.integers(1, 20),
     seed=st.integers(0, 1 << 32),
 )
-def test_addition(isa, rounding, first, accumulators, largest, most_shift, channels, seed):
+def test_addition(
+    isa: str, rounding: str, first: bool, accumulators: Any, largest: Any, most_shift: Any, channels: Any, seed: int
+) -> None:
     """Multipliers from alignment by shifts up to 31 bits, one rounding, whatever kernel that takes."""
     rng = np.random.default_rng(seed)
     multipliers = rng.integers(-largest, largest + 1, (2, channels))
@@ -35,13 +37,14 @@ def test_addition(isa, rounding, first, accumulators, largest, most_shift, chann
     zero_point, low, high = int(rng.integers(-5, 6)), -100, 120
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTSIM_ISA", isa)
-        add = _native.Add(
-            "add", *multipliers, offset, shift, rounding, zero_point, first, low, high, 8, -128, accumulators, a_low, a_high
+        add = native.Add(
+            "add", *multipliers, offset, shift, rounding, zero_point, first, low, high, 8, -128,
+            accumulators, a_low, a_high,
         )  # fmt: skip
-    out = _native.ByteImages(2, 1, 3, channels, 8)
+    out = native.ByteImages(2, 1, 3, channels, 8)
     add.run(int32_images(a) if accumulators else byte_images(a), byte_images(b), out, 1)
 
-    def plain(index):
+    def plain(index: Any) -> Any:
         channel = index[1]
         total = multipliers[0, channel].item() * a[index].item() + multipliers[1, channel].item() * b[index].item()
         value = Fraction(total + offset[channel].item(), 1 << shift[channel].item())
@@ -54,11 +57,11 @@ def test_addition(isa, rounding, first, accumulators, largest, most_shift, chann
     }
 
 
-ADDS = [kernel for kernel in _native.kernels() if kernel.op == "add"]
+ADDS = [kernel for kernel in native.kernels() if kernel.op == "add"]
 
 
 @pytest.mark.parametrize("kernel", ADDS, ids=lambda kernel: kernel.name)
-def test_every_addition_kernel_is_used(kernel, monkeypatch):
+def test_every_addition_kernel_is_used(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel follows from the multipliers; 37 channels are two blocks and a tail."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
     multiplier, shift = {"int32": (3, 2), "int64": (1 << 29, 31), "wide": (1 << 30, 2)}[kernel.scheme]
@@ -66,38 +69,38 @@ def test_every_addition_kernel_is_used(kernel, monkeypatch):
     rng = np.random.default_rng(0)
     a = rng.integers(-1000, 1000, (3, 37, 4, 5)) if accumulators else rng.integers(0, 256, (3, 37, 4, 5))
     b, ones = rng.integers(0, 256, (3, 37, 4, 5)), np.ones(37, np.int64)
-    add = _native.Add(
+    add = native.Add(
         "add", ones * multiplier, ones * -multiplier, ones * 0, ones * shift, "half_even", 0, False, 0, 255, 8, 0,
         accumulators, -1000 if accumulators else 0, 1000,
     )  # fmt: skip
     assert add.kernel == kernel.name
-    out = _native.ByteImages(3, 4, 5, 37, 8)
+    out = native.ByteImages(3, 4, 5, 37, 8)
     add.run(int32_images(a) if accumulators else byte_images(a), byte_images(b), out, 2)
     exact = (a - b) * multiplier / float(1 << shift)  # below 2**53
     np.testing.assert_array_equal(codes_of(out), np.clip(np.rint(exact), 0, 255))
 
 
-def test_tables(isa):
+def test_tables(isa: str) -> None:
     """One table, or one per channel, over rows that fill no vector."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2, 7, 5, 11))
     for tables in (rng.integers(0, 256, (1, 256)), rng.integers(0, 256, (7, 256))):
-        out = _native.ByteImages(2, 5, 11, 7, 8)
-        _native.lookup(byte_images(x), tables.astype(np.uint8), out, 1)
+        out = native.ByteImages(2, 5, 11, 7, 8)
+        native.lookup(byte_images(x), tables.astype(np.uint8), out, 1)
         expected = np.take_along_axis(np.broadcast_to(tables, (7, 256))[None, :, :], x.reshape(2, 7, -1), axis=2)
         np.testing.assert_array_equal(codes_of(out), expected.reshape(x.shape))
 
 
 @pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 0, 1, 1)])
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
-def test_max_pool(padding, dilation):
+def test_max_pool(padding: Any, dilation: Any) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2, 19, 9, 8))
     top, bottom, left, right = padding
     padded = torch.nn.functional.pad(torch.from_numpy(x).double(), (left, right, top, bottom), value=-1.0)
     expected = torch.nn.functional.max_pool2d(padded, (3, 2), (2, 1), 0, dilation).numpy()
-    out = _native.ByteImages(2, *expected.shape[2:], 19, 8)
-    _native.max_pool(byte_images(x), (3, 2), (2, 1), dilation, padding, out, 1)
+    out = native.ByteImages(2, *expected.shape[2:], 19, 8)
+    native.max_pool(byte_images(x), (3, 2), (2, 1), dilation, padding, out, 1)
     np.testing.assert_array_equal(codes_of(out), expected)
 
 
@@ -110,14 +113,16 @@ def test_max_pool(padding, dilation):
     zero_point=st.integers(-9, 9),
     seed=st.integers(0, 1 << 32),
 )
-def test_average_pool(rounding, step, offset, multiplier, shift, zero_point, seed):
+def test_average_pool(
+    rounding: str, step: Any, offset: Any, multiplier: Any, shift: Any, zero_point: Any, seed: int
+) -> None:
     """Exact rationals with one rounding; windows of uneven sizes and counts, as borders and adaptive pooling make."""
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 256, (2, 3, 5, 6))
     rows, columns = np.array([[0, 2, 3], [1, 5, 4]]), np.array([[0, 6, 6], [4, 6, 3], [2, 3, 1]])
-    out = _native.ByteImages(2, 2, 3, 3, 8)
+    out = native.ByteImages(2, 2, 3, 3, 8)
     arguments = (step, offset, multiplier, shift, zero_point, rounding, 8, -128)
-    _native.average_pool(byte_images(x), rows, columns, *arguments, out, 1)
+    native.average_pool(byte_images(x), rows, columns, *arguments, out, 1)
     levels = step * x + offset
     for (n, c, i, j), code in np.ndenumerate(codes_of(out)):
         (top, bottom, high), (left, right, wide) = rows[i].tolist(), columns[j].tolist()
@@ -126,32 +131,32 @@ def test_average_pool(rounding, step, offset, multiplier, shift, zero_point, see
         assert code == min(max(rounded(value, rounding) + zero_point, -128), 127) + 128
 
 
-def test_copies_of_regions():
+def test_copies_of_regions() -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2, 9, 7, 8))
-    out = _native.ByteImages(2, 10, 9, 12, 8, fill=5)
-    _native.copy_region(byte_images(x), (1, 0, 2), (2, 3, 2), (0, 2, 1), (4, 1, 3), (3, 3, 3), out, 1)
+    out = native.ByteImages(2, 10, 9, 12, 8, fill=5)
+    native.copy_region(byte_images(x), (1, 0, 2), (2, 3, 2), (0, 2, 1), (4, 1, 3), (3, 3, 3), out, 1)
     expected = np.full((2, 12, 10, 9), 5)
     expected[:, 1:10:3, 0:9:4, 2:5] = x[:, 2:8:2, 1:7:2, 0:8:3]
     np.testing.assert_array_equal(codes_of(out), expected)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-8, 7), (-3, 12)])
-def test_quantizer_equals_the_float32_division(low, high):
+def test_quantizer_equals_the_float32_division(low: Any, high: Any) -> None:
     """Ties, saturation and values where x * (1 / scale) would round differently."""
     rng = np.random.default_rng(0)
     scale = np.float32(0.3)
     x = np.concatenate([rng.normal(0, 3, 5000), (np.arange(-400, 400) + 0.5) * 0.3, [1e30, -1e30]]).astype(np.float32)
     x = x[: len(x) // 6 * 6].reshape(1, 3, 2, -1)
-    out = _native.ByteImages(1, 2, x.shape[3], 3, 8)
-    _native.quantize(x, scale, low, high, out, 1)
+    out = native.ByteImages(1, 2, x.shape[3], 3, 8)
+    native.quantize(x, scale, low, high, out, 1)
     np.testing.assert_array_equal(codes_of(out), np.clip(np.rint(x / scale), low, high) - low)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-def test_codes_survive_the_way_there_and_back(dtype):
+def test_codes_survive_the_way_there_and_back(dtype: Any) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 6)).astype(np.uint8)
-    images = _native.ByteImages(3, 4, 6, 5, 8, (1, 2, 0, 3), 7)
+    images = native.ByteImages(3, 4, 6, 5, 8, (1, 2, 0, 3), 7)
     smallest = np.iinfo(dtype).min
-    _native.import_codes(codes, smallest, images, 2)
-    np.testing.assert_array_equal(_native.export_codes(images, smallest, 2), codes)
+    native.import_codes(codes, smallest, images, 2)
+    np.testing.assert_array_equal(native.export_codes(images, smallest, 2), codes)

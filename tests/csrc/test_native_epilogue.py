@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intsim import _native
 from tests.csrc.conftest import ISAS
-from tests.csrc.plain import ROUNDINGS, byte_images, codes_of, convolve, int32_images, rounded
+from tests.csrc.plain import ROUNDINGS, byte_images, codes_of, convolve, int32_images, native, rounded
 
 INT32 = (-(1 << 31), (1 << 31) - 1)
 
 
-def requantize(spec, acc, bits=8, low=INT32[0], high=INT32[1]):
+def requantize(spec: Any, acc: Any, bits: int = 8, low: int = INT32[0], high: int = INT32[1]) -> Any:
     """Accumulators (pixels, C) through an epilogue on its own."""
     acc = np.asarray(acc, np.int64)
-    out = _native.ByteImages(len(acc), 1, 1, acc.shape[1], bits)
-    _native.Requantize("layer", spec, low, high).run(int32_images(acc[:, :, None, None]), out, 1)
+    out = native.ByteImages(len(acc), 1, 1, acc.shape[1], bits)
+    native.Requantize("layer", spec, low, high).run(int32_images(acc[:, :, None, None]), out, 1)
     return codes_of(out)[:, :, 0, 0]
 
 
-def scale_spec(multiplier, shift, rounding, zero_point=0, first=False, low=0, high=255, bits=8, smallest=0):
+def scale_spec(
+    multiplier: Any,
+    shift: Any,
+    rounding: str,
+    zero_point: int = 0,
+    first: bool = False,
+    low: int = 0,
+    high: int = 255,
+    bits: int = 8,
+    smallest: int = 0,
+) -> Any:
     multiplier, shift = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
-    return _native.ScaleSpec(multiplier, shift, rounding, zero_point, first, low, high, bits, smallest)
+    return native.ScaleSpec(multiplier, shift, rounding, zero_point, first, low, high, bits, smallest)
 
 
-def scaled(acc, multiplier, shift, rounding, zero_point, first, low, high):
+def scaled(
+    acc: Any, multiplier: Any, shift: Any, rounding: str, zero_point: Any, first: bool, low: Any, high: Any
+) -> Any:
     """The words of the specification, in rationals."""
     value = Fraction(acc) * multiplier / Fraction(2) ** shift
     code = rounded(value + zero_point, rounding) if first else rounded(value, rounding) + zero_point
@@ -38,7 +50,7 @@ def scaled(acc, multiplier, shift, rounding, zero_point, first, low, high):
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("first", [False, True])
-def test_shift_at_every_tie(isa, rounding, first):
+def test_shift_at_every_tie(isa: str, rounding: str, first: bool) -> None:
     """All residues around zero, so that every tie of every sign and parity occurs, for shifts of 0 to 5."""
     shifts = np.arange(17) % 6
     acc = np.repeat(np.arange(-200, 200)[:, None], 17, axis=1)
@@ -59,7 +71,9 @@ def test_shift_at_every_tie(isa, rounding, first):
     wide=st.booleans(),
     data=st.data(),
 )
-def test_scale_in_any_range(isa, rounding, first, channels, wide, data):
+def test_scale_in_any_range(
+    isa: str, rounding: str, first: bool, channels: Any, wide: Any, data: st.DataObject
+) -> None:
     """Multipliers of 31 bits, shifts of 62 and to the left, both ends of int32: whichever kernel takes them."""
     lists = lambda low, high: st.lists(st.integers(low, high), min_size=channels, max_size=channels)  # noqa: E731
     limit = (1 << 31) - 1
@@ -83,7 +97,7 @@ def test_scale_in_any_range(isa, rounding, first, channels, wide, data):
     assert result.tolist() == expected
 
 
-def counted(acc, thresholds, base, strict, descending):
+def counted(acc: Any, thresholds: Any, base: Any, strict: Any, descending: Any) -> Any:
     reached = {
         (False, False): lambda t: acc >= t,
         (True, False): lambda t: acc > t,
@@ -101,7 +115,7 @@ def counted(acc, thresholds, base, strict, descending):
     center=st.sampled_from([0, 32767, -32768, (1 << 31) - 1, -(1 << 31), 1 << 20]),
     data=st.data(),
 )
-def test_thresholds(isa, channels, bits, signed, center, data):
+def test_thresholds(isa: str, channels: Any, bits: int, signed: bool, center: Any, data: st.DataObject) -> None:
     """Duplicates, both sides and directions, values on and beside the thresholds, at the ends of int16 and int32."""
     count = data.draw(st.integers(0, min(12, (1 << bits) - 1)))
     near = st.integers(max(center - 9, INT32[0]), min(center + 9, INT32[1]))
@@ -114,18 +128,20 @@ def test_thresholds(isa, channels, bits, signed, center, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTSIM_ISA", isa)
         table = np.array(thresholds, np.int64).reshape(channels, count)
-        spec = _native.ThresholdSpec(table, *map(np.array, (base, strict, descending)), bits, smallest)
+        spec = native.ThresholdSpec(table, *map(np.array, (base, strict, descending)), bits, smallest)
         result = requantize(spec, acc, bits)
     columns = list(zip(thresholds, base, strict, descending, strict=True))
     assert result.tolist() == [[counted(a, *c) - smallest for a, c in zip(r, columns, strict=True)] for r in acc]
 
 
-EPILOGUES = [kernel for kernel in _native.kernels() if kernel.op == "epilogue"]
+EPILOGUES = [kernel for kernel in native.kernels() if kernel.op == "epilogue"]
 
 
 @pytest.mark.parametrize("kernel", EPILOGUES, ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize("act_bits", range(2, 9))
-def test_every_epilogue_kernel_behind_a_convolution(kernel, act_bits, monkeypatch):
+def test_every_epilogue_kernel_behind_a_convolution(
+    kernel: Any, act_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fused after a layer of several panels and a tail, for every width of the result."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
     rng = np.random.default_rng(act_bits)
@@ -137,35 +153,34 @@ def test_every_epilogue_kernel_behind_a_convolution(kernel, act_bits, monkeypatc
         weights, acc = weights * far, acc * far
         thresholds = np.sort(rng.integers(acc.min(), acc.max(), (37, min(top, 40))), axis=1)
         flags = rng.integers(0, 2, (2, 37))
-        spec = _native.ThresholdSpec(thresholds, bias, *flags, act_bits, 0)
-        expected = np.array(
-            [counted(acc[:, c, ..., None], thresholds[c, :, None, None, None, None], 0, *flags[:, c]) for c in range(37)]
-        )[..., 0].swapaxes(0, 1)  # fmt: skip
+        spec = native.ThresholdSpec(thresholds, bias, *flags, act_bits, 0)
+        rows = thresholds[:, :, None, None, None]
+        expected = np.stack([counted(acc[:, c], rows[c], 0, *flags[:, c]) for c in range(37)], axis=1)
     else:
         multiplier = {"shift": 1, "multiplier": 3 << 20, "wide": (1 << 31) - 1}[kernel.scheme]
         shift = {"shift": 4, "multiplier": 25, "wide": 0}[kernel.scheme]
         spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
         expected = np.vectorize(lambda a: scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top))(acc)
-    conv = _native.Conv("layer", weights, bias, 9, act_bits=4, epilogue=spec)
+    conv = native.Conv("layer", weights, bias, 9, act_bits=4, epilogue=spec)
     assert conv.epilogue_kernel == kernel.name
-    out = _native.ByteImages(2, 5, 5, 37, act_bits)
+    out = native.ByteImages(2, 5, 5, 37, act_bits)
     conv.run(byte_images(x, 4), (0, 0, 0, 0), 0, out, 1)
     np.testing.assert_array_equal(codes_of(out), expected)
 
 
-def test_results_go_around_the_halo(isa):
+def test_results_go_around_the_halo(isa: str) -> None:
     """An epilogue writes the interior only: what the next layer pads with stays what it was."""
     rng = np.random.default_rng(0)
     x, weights = rng.integers(0, 16, (2, 5, 6, 6)), rng.integers(-8, 8, (21, 5, 1, 1))
     next_weights, zeros = rng.integers(-8, 8, (3, 21, 3, 3)), np.zeros(21, np.int64)
-    middle = _native.ByteImages(2, 6, 6, 21, 4, (1, 1, 1, 1), 9)
+    middle = native.ByteImages(2, 6, 6, 21, 4, (1, 1, 1, 1), 9)
     spec = scale_spec(np.ones(21), np.full(21, 3), "floor", 0, False, 0, 15, 4, 0)
     for _ in range(2):
-        _native.Conv("layer", weights, zeros, 5, act_bits=4, epilogue=spec).run(
+        native.Conv("layer", weights, zeros, 5, act_bits=4, epilogue=spec).run(
             byte_images(x, 4), (0, 0, 0, 0), 0, middle, 2
         )
-    out = _native.Int32Images(2, 6, 6, 3)
-    _native.Conv("next", next_weights, zeros[:3], 21, act_bits=4).run(middle, (1, 1, 1, 1), 9, out, 2)
+    out = native.Int32Images(2, 6, 6, 3)
+    native.Conv("next", next_weights, zeros[:3], 21, act_bits=4).run(middle, (1, 1, 1, 1), 9, out, 2)
     codes = np.clip(convolve(x, weights, zeros) >> 3, 0, 15)
     expected = convolve(codes, next_weights, zeros[:3], padding=(1, 1, 1, 1), pad_code=9)
-    np.testing.assert_array_equal(_native.export_accumulators(out, 1), expected)
+    np.testing.assert_array_equal(native.export_accumulators(out, 1), expected)

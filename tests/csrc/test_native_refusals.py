@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from intsim import _native
-from tests.csrc.plain import byte_images
+from tests.csrc.plain import byte_images, native
 
 ZEROS = np.zeros(4, np.int64)
 WEIGHTS = np.ones((4, 3, 3, 3), np.int64)
 
 
-def conv(**changes):
+def conv(**changes: Any) -> Any:
     arguments = {"name": "stem", "weights": WEIGHTS, "bias": ZEROS, "in_channels": 3, "act_bits": 4} | changes
-    return _native.Conv(**arguments)
+    return native.Conv(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,12 @@ def conv(**changes):
         ({"weights": WEIGHTS[0]}, "3 dimensions"),
     ],
 )
-def test_layers(changes, message):
+def test_layers(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         conv(**changes)
 
 
-def test_float_weights_are_no_weights():
+def test_float_weights_are_no_weights() -> None:
     with pytest.raises(TypeError):
         conv(weights=WEIGHTS.astype(np.float64))
 
@@ -56,10 +57,10 @@ def test_float_weights_are_no_weights():
         (((2, 5, 5, 3), 4), (0, 0, 0, 0), 0, (1, 3, 3, 4), "output is 1x3x3x4, expected 2x3x3x4"),
     ],
 )
-def test_images(x, padding, pad_byte, out, message):
+def test_images(x: Any, padding: Any, pad_byte: Any, out: Any, message: str) -> None:
     shape, *rest = x
     with pytest.raises(ValueError, match=f"'stem': .*{message}"):
-        conv().run(_native.ByteImages(*shape, *rest), padding, pad_byte, _native.Int32Images(*out), 1)
+        conv().run(native.ByteImages(*shape, *rest), padding, pad_byte, native.Int32Images(*out), 1)
 
 
 @pytest.mark.parametrize(
@@ -72,44 +73,44 @@ def test_images(x, padding, pad_byte, out, message):
         ([0, 0], [1, 1], 15, "the epilogue is for 2 channels, not 1"),
     ],
 )
-def test_epilogues(shift, multiplier, high, message):
-    spec = _native.ScaleSpec(np.array(multiplier), np.array(shift), "floor", 0, False, 0, high, 4, 0)
+def test_epilogues(shift: Any, multiplier: Any, high: Any, message: str) -> None:
+    spec = native.ScaleSpec(np.array(multiplier), np.array(shift), "floor", 0, False, 0, high, 4, 0)
     with pytest.raises(ValueError, match=f"'stem': .*{message}"):
         conv(weights=WEIGHTS[:1], bias=ZEROS[:1], epilogue=spec)
 
 
-def test_thresholds_that_reach_beyond_their_type():
-    spec = _native.ThresholdSpec(np.arange(4)[None], ZEROS[:1], ZEROS[:1], ZEROS[:1], 2, 0)
+def test_thresholds_that_reach_beyond_their_type() -> None:
+    spec = native.ThresholdSpec(np.arange(4)[None], ZEROS[:1], ZEROS[:1], ZEROS[:1], 2, 0)
     with pytest.raises(ValueError, match="'stem': code 4 of channel 0 leaves the output type"):
         conv(weights=WEIGHTS[:1], bias=ZEROS[:1], epilogue=spec)
 
 
-def test_codes_outside_their_type():
+def test_codes_outside_their_type() -> None:
     with pytest.raises(ValueError, match="codes leave their type"):
         byte_images(np.full((1, 1, 2, 2), 16), bits=4)
 
 
 @pytest.mark.parametrize("shape", [(0, 1, 1, 1), (1, -1, 1, 1), (1, 1, 1, 1 << 31)])
-def test_extents(shape):
+def test_extents(shape: Any) -> None:
     with pytest.raises(ValueError, match="extents"):
-        _native.ByteImages(*shape, 8)
+        native.ByteImages(*shape, 8)
 
 
 @pytest.mark.parametrize("extent", [1 << 20, (1 << 31) - 1])
-def test_memory_that_is_not_there_is_an_exception(extent):
+def test_memory_that_is_not_there_is_an_exception(extent: Any) -> None:
     with pytest.raises(MemoryError):
-        _native.Int32Images(extent, extent, extent, 16)
+        native.Int32Images(extent, extent, extent, 16)
 
 
-def test_an_instruction_set_that_is_not_there(monkeypatch):
+def test_an_instruction_set_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTSIM_ISA", "mmx")
     with pytest.raises(ValueError, match="INTSIM_ISA=mmx: this processor and build have .*portable"):
         conv()
 
 
 @pytest.mark.parametrize("region", [((0, 0, 3), (1, 1, 1)), ((0, 4, 0), (1, 1, 1)), ((-1, 0, 0), (1, 1, 1))])
-def test_regions_outside_their_images(region):
+def test_regions_outside_their_images(region: Any) -> None:
     start, step = region
-    images = _native.ByteImages(1, 4, 4, 4, 8)
+    images = native.ByteImages(1, 4, 4, 4, 8)
     with pytest.raises(ValueError, match="the region leaves axis"):
-        _native.copy_region(images, start, step, (0, 0, 0), (1, 1, 1), (4, 4, 4), images, 1)
+        native.copy_region(images, start, step, (0, 0, 0), (1, 1, 1), (4, 4, 4), images, 1)
