@@ -197,11 +197,12 @@ def _step(step: Step, value: Tensor, levels: list[Tensor], axis: int) -> Tensor:
 
 
 def _round(x: Tensor, rounding: Rounding) -> Tensor:
+    if rounding is Rounding.HALF_EVEN:
+        return torch.round(x)
     below = torch.floor(x)
     rest = x - below  # exact: both have the same exponent range
     tie, more = rest == 0.5, rest > 0.5
     ups = {
-        Rounding.HALF_EVEN: more | (tie & (torch.remainder(below, 2) == 1)),
         Rounding.HALF_UP: more | tie,
         Rounding.HALF_DOWN: more,
         Rounding.HALF_AWAY: more | (tie & (x > 0)),

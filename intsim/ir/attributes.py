@@ -21,7 +21,7 @@ from intsim.arithmetic.accumulate import Accumulator
 from intsim.dtypes import IntType
 from intsim.errors import GraphError
 from intsim.ir.op import OPS, Op
-from intsim.ir.types import Grid, Scale
+from intsim.ir.types import Grid, Scale, plain
 
 T = TypeVar("T")
 
@@ -79,7 +79,9 @@ def _vector(array: NDArray[Any], kind: str) -> NDArray[Any]:
 
 
 def encode_grid(grid: Grid, arrays: Arrays) -> Any:
-    """JSON of a grid; entries that hold for nearly every grid (zero point 0, step 1, axis 1) are left out."""
+    """JSON of a grid, "s8" for a plain one; what holds for nearly all (zero point 0, step 1, axis 1) is left out."""
+    if grid == plain(grid.element):
+        return str(grid.element)
     token: dict[str, Any] = {"element": str(grid.element), "scale": encode_scale(grid.scale, arrays)}
     if grid.zero_point != (0,):
         one = len(grid.zero_point) == 1
@@ -92,6 +94,8 @@ def encode_grid(grid: Grid, arrays: Arrays) -> Any:
 
 
 def decode_grid(token: Any, arrays: Arrays) -> Grid:
+    if isinstance(token, str):
+        return plain(decode_element(token))
     if not isinstance(token, dict) or not {"element", "scale"} <= set(token) <= {
         "element",
         "scale",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.arithmetic.rounding import Rounding, round_float
+from intsim.errors import GraphError
 from intsim.ir.functions import evaluate_function
 
 Parameter = NDArray[np.float64]
@@ -88,6 +89,10 @@ class ToCodes:
     zero_point_first: bool
     low: int
     high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise GraphError(f"the bounds {self.low}..{self.high} leave no code")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,13 @@ from safetensors.numpy import save as to_safetensors
 
 from intsim.arithmetic.accumulate import Accumulator, signed_bits
 from intsim.arithmetic.packing import pack_bits, unpack_bits
+from intsim.arithmetic.rounding import Rounding
 from intsim.dtypes import IntType
 from intsim.errors import FileFormatError, GraphError, IntsimError
 from intsim.ir.attributes import decode_fields, decode_grid, decode_op, encode_fields, encode_grid
 from intsim.ir.chain import STEPS, Chain
 from intsim.ir.check import check
-from intsim.ir.float_graph import OPERATORS, FloatGraph, FloatNode
+from intsim.ir.float_graph import CONTRACTIONS, MOVEMENTS, OPERATORS, FloatGraph, FloatNode
 from intsim.ir.graph import Graph, Node
 from intsim.ir.quantized import QuantizedGraph, QuantizedWeight, Quantizer
 from intsim.ir.types import TensorType, Value
@@ -48,21 +49,35 @@ class Model:
 
 
 class _Blob:
-    """Arrays one after the other in one tensor: integers packed to the bits that they need, reals as they are."""
+    """Arrays one after the other in one tensor: integers packed to the bits that they need, powers of two likewise."""
 
     def __init__(self, data: bytes = b""):
         self.data = bytearray(data)
 
     def put(self, array: NDArray[Any]) -> list[Any]:
         array = np.asarray(array)
-        if array.dtype.kind == "f":
-            kind = "f32" if array.dtype == np.float32 else "f64"
-            raw = array.astype(f"<f{array.dtype.itemsize}").tobytes()
-        else:
+        if array.dtype.kind != "f":
             low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-            element = IntType(True, signed_bits(low, high))
-            kind, raw = str(element), pack_bits(array.ravel(), element).tobytes()
-        token = [len(self.data), list(array.shape), kind]
+            return self._append(array.shape, *self._packed(array, IntType(True, signed_bits(low, high))))
+        mantissas, exponents = np.frexp(array)
+        if array.dtype == np.float64 and (mantissas == 0.5).all():
+            kind, raw = self._packed(exponents - 1, IntType(True, 11))
+            return self._append(array.shape, kind.replace("s", "e"), raw)
+        return self._append(array.shape, f"f{array.itemsize * 8}", array.astype(f"<f{array.itemsize}").tobytes())
+
+    def put_codes(self, codes: NDArray[Any], element: IntType) -> int:
+        """Codes of a known type and number; their place is all that has to be said."""
+        return self._append(codes.shape, *self._packed(codes, element))[0]
+
+    def get_codes(self, offset: Any, element: IntType, count: int) -> NDArray[Any]:
+        return self.get([offset, [count], str(element)])
+
+    @staticmethod
+    def _packed(array: NDArray[Any], element: IntType) -> tuple[str, bytes]:
+        return str(element), pack_bits(array.ravel(), element).tobytes()
+
+    def _append(self, shape: tuple[int, ...], kind: str, raw: bytes) -> list[Any]:
+        token = [len(self.data), list(shape), kind]
         self.data += raw
         return token
 
@@ -79,6 +94,8 @@ class _Blob:
 
     @staticmethod
     def _unpack(raw: NDArray[np.uint8], kind: str, count: int) -> NDArray[Any]:
+        if kind == "e11":  # powers of two by their exponents
+            return np.ldexp(1.0, unpack_bits(raw, IntType(True, 11), count))
         if kind in ("f32", "f64"):
             return raw.view(f"<f{int(kind[1:]) // 8}").astype(np.float32 if kind == "f32" else np.float64)
         try:
@@ -94,7 +111,7 @@ def save(path: str | Path, model: Model) -> None:
     tensors: dict[str, NDArray[np.uint8]] = {}
     header: dict[str, Any] = {"format": FORMAT, "graph": _encode_graph(model.graph, blob, tensors)}
     if model.quantized is not None:
-        header["quantized"] = _encode_quantized(model.quantized, blob)
+        header["quantized"] = _encode_quantized(model.quantized, model.graph, blob)
     tensors[PARAMETERS] = np.frombuffer(bytes(blob.data), np.uint8)
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
     write_atomically(Path(path), to_safetensors(tensors, {"intsim": text}))
@@ -161,7 +178,7 @@ def _encode_graph(graph: Graph, blob: _Blob, tensors: dict[str, NDArray[np.uint8
         if value.codes.ndim > 1:
             tensors[name] = pack_bits(value.codes.ravel(), grid.element)
         else:
-            constants[name]["data"] = blob.put(value.codes.astype(np.int64))
+            constants[name]["data"] = blob.put_codes(value.codes, grid.element)
     return {
         "inputs": {
             name: {"shape": list(t.shape), **({} if t.grid is None else {"grid": encode_grid(t.grid, blob)})}
@@ -203,10 +220,7 @@ def _decode_constant(type: TensorType, item: Any, blob: _Blob, packed: NDArray[n
     if None in type.shape:
         raise GraphError("a constant has no batch")
     if "data" in item:
-        codes = blob.get(item["data"])
-        if codes.size != count or codes.dtype != np.int64 or codes.min() < element.min or codes.max() > element.max:
-            raise GraphError(f"expected {count} codes of {element}")
-        codes = codes.astype(element.storage)
+        codes = blob.get_codes(item["data"], element, count).astype(element.storage)
     elif packed is not None and packed.size == (count * element.bits + 7) // 8:
         codes = unpack_bits(packed, element, count)
     else:
@@ -233,28 +247,50 @@ def _name(token: Any) -> str:
 # --- the quantized graph ----------------------------------------------------------------------------------------------
 
 
-def _encode_quantized(quantized: QuantizedGraph, blob: _Blob) -> dict[str, Any]:
+def _encode_quantized(quantized: QuantizedGraph, integers: Graph, blob: _Blob) -> dict[str, Any]:
+    """What the integer graph says already is not said again: a node or quantizer that stands in both is its name."""
     graph = quantized.graph
+    nodes: list[Any] = []
+    for node in graph.nodes:
+        arrays = {key: blob.put(array) for key, array in node.arrays.items()}
+        attributes = _plain_json(node.attributes)
+        token = [node.name, node.op, list(node.inputs), list(graph.shapes[node.name]), attributes, arrays]
+        shared = _shared_node(integers, node.name)
+        nodes.append(
+            node.name if shared is not None and shared == (node.op, node.inputs, dict(node.attributes)) else token
+        )
     return {
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
-        "nodes": [
-            [
-                node.name,
-                node.op,
-                list(node.inputs),
-                list(graph.shapes[node.name]),
-                _plain_json(node.attributes),
-                {key: blob.put(array) for key, array in node.arrays.items()},
-            ]
-            for node in graph.nodes
-        ],
-        "quantizers": {name: encode_fields(q, blob, defaults=False) for name, q in quantized.quantizers.items()},
+        "nodes": nodes,
+        "quantizers": {
+            name: None if _is_plain(q, integers.types[name]) else encode_fields(q, blob, defaults=False)
+            for name, q in quantized.quantizers.items()
+        },
         "biased": [name for name, w in quantized.weights.items() if w.bias is not None],
         "chains": {name: _encode_chain(chain, blob) for name, chain in quantized.chains.items()},
         "pad_codes": dict(quantized.pad_codes),
         "accumulators": {name: str(acc) for name, acc in quantized.accumulators.items()},
     }
+
+
+def _is_plain(quantizer: Quantizer, type: TensorType) -> bool:
+    """Whether a quantizer is only the grid that the integer graph has for its codes."""
+    uniform = (Rounding.HALF_EVEN, False, None, False)
+    settings = (quantizer.rounding, quantizer.zero_point_first, quantizer.thresholds, quantizer.strict)
+    return quantizer.grid == type.grid and settings == uniform
+
+
+def _shared_node(graph: Graph, name: str) -> tuple[str, tuple[str, ...], dict[str, Any]] | None:
+    """Operator, inputs and attributes of an integer node in float normal form; None where it has none."""
+    node = graph.by_name.get(name)
+    if node is None or node.mnemonic not in CONTRACTIONS | MOVEMENTS:
+        return None
+    inputs = tuple(source for source in node.inputs if source not in graph.constants)
+    own = {f.name: getattr(node.op, f.name) for f in fields(cast(Any, node.op))}
+    for integer_only in ("accumulator", "pad_code", "code"):
+        own.pop(integer_only, None)
+    return node.mnemonic, inputs, own
 
 
 def _plain_json(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,13 +306,12 @@ def _decode_quantized(token: Any, blob: _Blob, graph: Graph) -> QuantizedGraph:
     """The quantized graph; weights and biases are the integer graph's own."""
     shapes = {name: graph.inputs[name].shape for name in token["inputs"]}
     nodes = []
-    for name, op, inputs, shape, attributes, arrays in token["nodes"]:
-        if op not in OPERATORS or not set(map(_name, inputs)) <= set(shapes) or name in shapes:
-            raise GraphError(f"quantized graph: {op!r} '{name}' is unknown, out of order or named twice")
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in attributes.items()}
-        kept = {key: blob.get(array) for key, array in arrays.items()}
-        nodes.append(FloatNode(_name(name), op, tuple(inputs), values, kept))
-        shapes[name] = tuple(shape)
+    for item in token["nodes"]:
+        node, shape = _decode_float_node(item, blob, graph)
+        if node.op not in OPERATORS or not set(node.inputs) <= set(shapes) or node.name in shapes:
+            raise GraphError(f"quantized graph: {node.op!r} '{node.name}' is unknown, out of order or named twice")
+        nodes.append(node)
+        shapes[node.name] = shape
     float_graph = FloatGraph(
         {name: shapes[name] for name in token["inputs"]}, tuple(nodes), tuple(token["outputs"]), shapes
     )
@@ -284,7 +319,10 @@ def _decode_quantized(token: Any, blob: _Blob, graph: Graph) -> QuantizedGraph:
     for node in float_graph.weighted:
         bias = graph.constants[f"{node.name}.bias"].levels if node.name in token["biased"] else None
         weights[node.name] = QuantizedWeight(graph.constants[f"{node.name}.weight"], bias)
-    quantizers = {name: decode_fields(Quantizer, item, blob) for name, item in token["quantizers"].items()}
+    quantizers = {
+        name: Quantizer(graph.types[name].integer) if item is None else decode_fields(Quantizer, item, blob)
+        for name, item in token["quantizers"].items()
+    }
     chains = {name: _decode_chain(item, blob, shapes) for name, item in token["chains"].items()}
     if not set(chains) <= set(quantizers) <= set(shapes):
         raise GraphError("quantized graph: a chain without a quantizer, or a quantizer without a value")
@@ -292,6 +330,18 @@ def _decode_quantized(token: Any, blob: _Blob, graph: Graph) -> QuantizedGraph:
     return QuantizedGraph(
         float_graph, quantizers, weights, chains, dict(token["pad_codes"]), accumulators, graph.metadata
     )
+
+
+def _decode_float_node(token: Any, blob: _Blob, graph: Graph) -> tuple[FloatNode, tuple[int | None, ...]]:
+    if isinstance(token, str):
+        shared = _shared_node(graph, token)
+        if shared is None:
+            raise GraphError(f"quantized graph: '{token}' is no node of the integer graph")
+        return FloatNode(token, *shared), graph.types[token].shape
+    name, op, inputs, shape, attributes, arrays = token
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in attributes.items()}
+    kept = {key: blob.get(array) for key, array in arrays.items()}
+    return FloatNode(_name(name), op, tuple(map(_name, inputs)), values, kept), tuple(shape)
 
 
 def _decode_chain(token: Any, blob: _Blob, shapes: Mapping[str, Any]) -> Chain:

@@ -26,8 +26,8 @@ from intsim.ir.check import check
 from intsim.ir.graph import Graph, Node
 from intsim.ir.types import TensorType, Value
 
-_INPUT = re.compile(r"input %(\S+) : (\S+?)(\[[^\]]*\])(?: (\{.*\}))?")
-_CONST = re.compile(r"const %(\S+) : \w+(\[[^\]]*\]) (\{.*\}) = (\S*)")
+_INPUT = re.compile(r'input %(\S+) : (\S+?)(\[[^\]]*\])(?: (\{.*\}|"\w+"))?')
+_CONST = re.compile(r'const %(\S+) : \w+(\[[^\]]*\]) (\{.*\}|"\w+") = (\S*)')
 _NODE = re.compile(r"%(\S+) = (\w+)\(([^)]*)\)(.*) : (\S+\[[^\]]*\])")
 _ARRAYS = Inline()
 
