@@ -80,12 +80,11 @@ def _zero_points(low: NDArray[np.float64], high: NDArray[np.float64], scales: ND
     if symmetric:
         yield np.zeros(len(scales), np.int64)
         return
-    keeps_low = element.min - np.minimum(low, 0.0) / scales
-    keeps_high = element.max - np.maximum(high, 0.0) / scales
+    keeps_low = np.clip(element.min - np.minimum(low, 0.0) / scales, element.min, element.max)
+    keeps_high = np.clip(element.max - np.maximum(high, 0.0) / scales, element.min, element.max)
     previous = None
     for share in np.linspace(0, 1, 9):
-        zeros = np.rint(keeps_low + share * (keeps_high - keeps_low))
-        zeros = np.clip(zeros, element.min, element.max).astype(np.int64)
+        zeros = np.rint(keeps_low + share * (keeps_high - keeps_low)).astype(np.int64)
         if previous is None or (zeros != previous).any():
             yield zeros
         previous = zeros

@@ -26,6 +26,8 @@ SMALLEST_SHARE = 2.0**-12
 A finer one resolves what the next quantizer, with one scale for all channels, cannot show, while the channel's bias and
 shift would outgrow their integers.
 """
+FINEST, NOTHING = 2.0**-24, 2.0**-8
+"""A tensor that would need a finer scale than the first, such as a dead layer, has the second, and codes of 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def covering(low: NDArray[np.float64], high: NDArray[np.float64], element: IntTy
         scales = np.maximum(high / element.max, low / element.min if element.min else 0.0)
     else:
         scales = (high - low) / (element.max - element.min)
-    scales = np.maximum(scales, scales.max() * SMALLEST_SHARE or 2.0**-8)
+    scales = np.maximum(scales, scales.max() * SMALLEST_SHARE if scales.max() >= FINEST else NOTHING)
     scales = round_scales(scales, np.ceil) if power_of_two else round_scales(scales)
     return Rows(scales, zero_points(low, scales, element) if not symmetric else np.zeros(len(scales), np.int64))
 
