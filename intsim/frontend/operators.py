@@ -439,3 +439,16 @@ def _upsample(call: Call) -> Converted:
     if any(f != int(f) for f in factors):
         raise CaptureError(f"nearest upsampling by {factors}; only integer factors")
     return call.one("upsample", {"factors": tuple(int(f) for f in factors)})
+
+
+# --- quantizers -------------------------------------------------------------------------------------------------------
+
+
+def _fake_quantize(call: Call) -> Converted:
+    scale = call.array("scale")
+    assert scale is not None
+    attributes = {name: call[name] for name in ("zero_point", "low", "high")}
+    return call.one("quantize", attributes, scale=scale.reshape(()))
+
+
+CONVERTERS["intsim.fake_quantize.default"] = _fake_quantize

@@ -24,7 +24,7 @@ one operator for each meaning (ReLU6 is a clamp, LeakyReLU a prelu, a split its 
 | reshape | x | shape, None for the batch | |
 | pad | x | before, after: one for each axis; always with zeros | |
 | upsample | x | factors of the last axes | |
-| quantize | x | | |
+| quantize | x | zero_point, low, high where the network has quantizers of its own | scale () likewise |
 
 `bias` is absent where there is none. A `quantize` node marks where a tensor becomes codes; its quantizer is kept beside
 the graph (ir/quantized.py). Biases, factors and slopes apply along axis 1 (the last axis after a linear).
