@@ -9,49 +9,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.arithmetic.rounding import Rounding
-from intsim.ir.chain import Chain, Clamp, CountThresholds, Divide, Multiply, Offset, PRelu, Terms, ToCodes
+from intsim.ir.chain import Chain, CountThresholds, Function, PRelu, Terms
+from intsim.ir.op import Op
 from intsim.ir.ops import RequantizeMultiplier, RequantizeShift, Threshold
-from intsim.verification.epilogue import Epilogue, Evidence, UnprovedError, expect_equal
+from intsim.verification.epilogue import Epilogue, Evidence, expect_equal
 
 
-def same_crossings(
-    epilogue: Epilogue, low: NDArray[np.int64], high: NDArray[np.int64], rises: NDArray[np.bool_]
-) -> Evidence:
-    """Evidence that both sides agree on every accumulator between low and high.
+def same_crossings(epilogue: Epilogue, low: NDArray[np.int64], high: NDArray[np.int64]) -> Evidence:
+    """Evidence that two monotone sides agree on every accumulator between low and high.
 
     low, high  int64 (C,)
-    rises      what `chain_rises` says
-    returns    distances (C, codes): how far from the end where the code is least the chain first gives at least each
-               code, and one more than the interval is long where it never does
+    returns    codes: the least and the greatest; falling: channels whose code falls as the accumulator rises;
+               distances (C, codes): how far from the end where the code is least the float chain first gives at least
+               each code, one more than the interval is long where it never does
     raises     UnprovedError
 
-    Codes of the float chain are bisected. The integers have the same code there and one accumulator before, and at
-    both ends; being monotone too, they cannot differ anywhere between.
+    The float chain is bisected. The integers have its code at both ends, so they turn the same way, at every crossing,
+    and one accumulator before it; being monotone too, they cannot differ anywhere between.
     """
-    sign = np.where(rises, 1, -1)[:, None]
-    origin, span = np.where(rises, low, high)[:, None], (high - low)[:, None]
 
-    def same(distance: NDArray[np.int64]) -> NDArray[np.int64]:
-        accumulators = origin + sign * distance
+    def same(accumulators: NDArray[np.int64]) -> NDArray[np.int64]:
         return expect_equal(accumulators, epilogue.integers(accumulators), epilogue.floats(accumulators))
 
-    first, last = same(np.zeros_like(span))[:, 0], same(span)[:, 0]
-    opposed = np.flatnonzero((integers_rise(epilogue) != rises) & (first != last))
-    if opposed.size:
-        raise UnprovedError(f"channel {opposed[0]}: the integers rise where the float chain falls, or the reverse")
-    codes = np.arange(first.min() + 1, last.max() + 1)
+    ends = same(np.stack([low, high], axis=1))
+    falls = ends[:, 0] > ends[:, 1]
+    sign = np.where(falls, -1, 1)[:, None]
+    origin, span = np.where(falls, high, low)[:, None], (high - low)[:, None]
+    codes = np.arange(ends.min() + 1, ends.max() + 1)
     least, beyond = np.zeros((len(low), len(codes)), np.int64), np.repeat(span + 1, len(codes), axis=1)
     while (open_ := least < beyond).any():
         middle = (least + beyond) // 2
         reached = epilogue.floats(origin + sign * np.minimum(middle, span)) >= codes
         beyond = np.where(open_ & reached, middle, beyond)
         least = np.where(open_ & ~reached, middle + 1, least)
-    same(np.minimum(beyond, span))
-    same(np.maximum(beyond - 1, 0))
+    same(origin + sign * np.minimum(beyond, span))
+    same(origin + sign * np.maximum(beyond - 1, 0))
     return {
         "method": "crossings",
-        "codes": [int(first.min()), int(last.max())],
-        "falling": np.flatnonzero(~rises).tolist(),
+        "codes": [int(ends.min()), int(ends.max())],
+        "falling": np.flatnonzero(falls).tolist(),
         "distances": encode_distances(beyond),
     }
 
@@ -62,35 +58,27 @@ def encode_distances(distances: NDArray[np.int64]) -> str:
     return base64.b64encode(zlib.compress(differences.tobytes())).decode()
 
 
-def chain_rises(chain: Chain, channels: int) -> NDArray[np.bool_] | None:
-    """For each channel whether the code rises with the accumulator, else it falls; None without a certificate.
+def chain_is_monotone(chain: Chain) -> bool:
+    """Whether the code of every channel only rises, or only falls, with the accumulator.
 
-    Every step is monotone in floating point as it is in the reals: products and quotients by the sign of the constant,
-    sums, bounds, roundings and counts always, PReLU where its slopes are not negative.
+    Every step is monotone in floating point as it is in the reals: products and quotients by a constant, sums, bounds,
+    roundings and counts always, PReLU where its slopes are not negative. So is what they make together.
     """
-    sign = np.ones(channels, np.int64)
     for step in chain.steps:
         match step:
-            case Terms((factor,)) | Multiply(factor) | Divide(factor) if factor.ndim < 2:
-                sign = sign * np.where(factor < 0, -1, 1)
-            case PRelu(slope) if (slope >= 0).all():
-                pass
-            case CountThresholds(thresholds) if (np.diff(thresholds) >= 0).all():
-                pass
-            case Offset() | Clamp() | ToCodes():
-                pass
-            case _:
-                return None
-    return sign > 0
+            case Function():
+                return False
+            case PRelu(slope) if (slope < 0).any():
+                return False
+            case CountThresholds(thresholds) if (np.diff(thresholds) < 0).any():
+                return False
+            case Terms(coefficients) if len(coefficients) > 1:
+                return False
+    return True
 
 
-def integers_rise(epilogue: Epilogue) -> NDArray[np.bool_]:
-    """The same for the integers: shifts rise, multipliers by their sign, thresholds by their direction."""
-    op, channels = epilogue.op, epilogue.channels
-    if isinstance(op, RequantizeShift):
-        return np.ones(channels, bool)
-    if isinstance(op, RequantizeMultiplier) and isinstance(op.rounding, Rounding):
-        return np.broadcast_to(epilogue.parameters[0].levels >= 0, channels)
-    if isinstance(op, Threshold):
-        return np.broadcast_to(epilogue.parameters[3].codes == 0, channels)
-    raise UnprovedError(f"there is no certificate that {epilogue.node.mnemonic} is monotone")
+def integers_are_monotone(op: Op) -> bool:
+    """The same for the integers: shifts, products rounded once, and counts of thresholds on one side."""
+    if isinstance(op, RequantizeMultiplier):
+        return isinstance(op.rounding, Rounding)
+    return isinstance(op, RequantizeShift | Threshold)

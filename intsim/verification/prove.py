@@ -3,7 +3,7 @@
 The certificate is JSON. Of every layer that computes:
 
     acc_min acc_max acc_bits   the integers that it sums, or reads to requantize, and the smallest signed width for them
-    witness                    inputs of the layer that reach the two ends
+    witness                    of a contraction: inputs that reach the two ends; null where the operands' ends do
     partial_min .. _bits       of a contraction: any sum of some of its terms, so any order of additions
     intermediate_bits          of an epilogue: signed width of its largest product, sum or rounding constant
     epilogue                   evidence that its integers equal the float chain on everything that can reach it
@@ -28,7 +28,7 @@ from intsim.ir.quantized import QuantizedGraph
 from intsim.progress import Progress, silent
 from intsim.verification.coefficients import same_coefficients
 from intsim.verification.correspondence import EPILOGUES, MOVEMENTS, differences
-from intsim.verification.crossings import chain_rises, same_crossings
+from intsim.verification.crossings import chain_is_monotone, integers_are_monotone, same_crossings
 from intsim.verification.enumeration import every_accumulator, every_code, every_sum
 from intsim.verification.epilogue import Epilogue, Evidence, UnprovedError
 from intsim.verification.reach import (
@@ -128,26 +128,26 @@ def _epilogue(
     """The layer of an epilogue, with evidence where there is a float chain to equal."""
     op, x = node.op, graph.types[node.inputs[0]]
     if isinstance(op, ops.AveragePool | ops.AdaptiveAveragePool):
-        total, witness = average_reach(op, x)
+        total = average_reach(op, x)
         sources, (multiplier, shift) = [total], op.rescale
         largest = max(total.magnitude(0) * abs(multiplier) << max(-shift, 0), int(op.cells(x).max()) << max(shift, 0))
     else:
         count = len(node.inputs) // 2 if isinstance(op, ops.Add) else 1
         sources = [reaches.get(name) or level_reach(graph.types[name]) for name in node.inputs[:count]]
         multipliers, shifts = _rescaling(graph, node, count)
-        total, witness = weighted_reach(sources, multipliers if isinstance(op, ops.Add) else [[1]])
+        total = weighted_reach(sources, multipliers if isinstance(op, ops.Add) else [[1]])
         largest = _largest_intermediate(sources, multipliers, shifts) + max(
             map(abs, graph.types[node.name].integer.zero_point)
         )
     if largest >= 1 << 63:
         raise UnprovedError(f"an intermediate reaches {largest}, beyond int64")
-    layer = {**_header(node, total, witness), "intermediate_bits": signed_bits(0, largest)}
+    layer = {**_header(node, total, None), "intermediate_bits": signed_bits(0, largest)}
     if quantized is None or node.name not in quantized.chains:
         return layer
     return {**layer, "epilogue": _equality(Epilogue(graph, node, quantized.chains[node.name]), sources)}
 
 
-def _header(node: Node, reach: Reach, witness: Witness) -> dict[str, Any]:
+def _header(node: Node, reach: Reach, witness: Witness | None) -> dict[str, Any]:
     low, high = min(reach.low), max(reach.high)
     bits = signed_bits(low, high)
     return {
@@ -191,9 +191,8 @@ def _equality(epilogue: Epilogue, sources: Sequence[Reach]) -> Evidence:
     if source is None or not isinstance(source.op, CONTRACTIONS):
         return every_code(epilogue)
     low, high = (np.array(np.broadcast_to(ends, channels), np.int64) for ends in (sources[0].low, sources[0].high))
-    rises = chain_rises(epilogue.chain, channels)
-    if rises is None:
+    if not chain_is_monotone(epilogue.chain) or not integers_are_monotone(op):
         return every_accumulator(epilogue, low, high)
     if channels << epilogue.out.element.bits > LARGEST_SEARCH:
         return same_coefficients(epilogue, sources)
-    return same_crossings(epilogue, low, high, rises)
+    return same_crossings(epilogue, low, high)

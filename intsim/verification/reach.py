@@ -18,7 +18,7 @@ CONTRACTIONS = (Conv2d, Linear, Matmul)
 T = TypeVar("T")
 
 Witness = dict[str, dict[str, Any]]
-"""{"min": .., "max": ..}: an input of the layer at which the least and the greatest integer of all appear."""
+"""{"min": .., "max": ..}: inputs of the layer at which the least and the greatest accumulator of all appear."""
 Pixel = list[int] | None
 """[y, x] of an output pixel; None where an operator has none."""
 
@@ -75,40 +75,24 @@ def contraction_reach(graph: Graph, node: Node) -> tuple[Reach, Reach, Witness]:
     return sums, partial, witness
 
 
-def weighted_reach(sources: Sequence[Reach], multipliers: Sequence[Sequence[int]]) -> tuple[Reach, Witness]:
-    """What the sum of levels times multipliers reaches; one multiplier for each channel, or one in all.
-
-    A witness names the first channel that reaches the end, and there the level of every source.
-    """
-    channels = max(len(values) for values in (*(source.low for source in sources), *multipliers))
-    least, greatest = [], []
-    for channel in range(channels):
-        ends = []
-        for source, factors in zip(sources, multipliers, strict=True):
-            factor, (low, high) = of_channel(factors, channel), source.at(channel)
-            ends.append((factor, low, high) if factor > 0 else (factor, high, low))
-        least.append((sum(f * a for f, a, _ in ends), channel, [a for _, a, _ in ends]))
-        greatest.append((sum(f * b for f, _, b in ends), channel, [b for _, _, b in ends]))
-    witness = {
-        end: {"channel": channel, "levels": levels}
-        for end, (_, channel, levels) in (
-            ("min", min(least, key=lambda e: e[0])),
-            ("max", max(greatest, key=lambda e: e[0])),
-        )
-    }
-    return Reach([e[0] for e in least], [e[0] for e in greatest]), witness
+def weighted_reach(sources: Sequence[Reach], multipliers: Sequence[Sequence[int]]) -> Reach:
+    """What the sum of levels times multipliers reaches; one multiplier for each channel, or one in all."""
+    low, high = [], []
+    for channel in range(max(len(values) for values in (*(source.low for source in sources), *multipliers))):
+        products = [
+            sorted(of_channel(factors, channel) * level for level in source.at(channel))
+            for source, factors in zip(sources, multipliers, strict=True)
+        ]
+        low.append(sum(least for least, _ in products))
+        high.append(sum(greatest for _, greatest in products))
+    return Reach(low, high)
 
 
-def average_reach(op: AveragePool | AdaptiveAveragePool, x: TensorType) -> tuple[Reach, Witness]:
-    """What the sums of an average pool reach, at the first pixel and with the code throughout its window that do it."""
-    element, (low, high) = x.integer.element, x.integer.level_range()
+def average_reach(op: AveragePool | AdaptiveAveragePool, x: TensorType) -> Reach:
+    """What the sums of an average pool reach, over all windows."""
     cells = cells_inside(op, x)
-    least, greatest = (cells * low).argmin(), (cells * high).argmax()
-    witness = {
-        end: {"pixel": [int(i) for i in np.unravel_index(place, cells.shape)], "code": code}
-        for end, place, code in (("min", least, element.min), ("max", greatest, element.max))
-    }
-    return Reach([int(cells.flat[least]) * low], [int(cells.flat[greatest]) * high]), witness
+    low, high = x.integer.level_range()
+    return Reach([int((cells * low).min())], [int((cells * high).max())])
 
 
 def cells_inside(op: AveragePool | AdaptiveAveragePool, x: TensorType) -> NDArray[np.int64]:

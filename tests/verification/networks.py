@@ -44,7 +44,9 @@ class Builder:
         reals = around * 2.0 ** self.rng.uniform(-0.9, 0.9, count)
         return Scale.of(np.exp2(np.rint(np.log2(reals))), True) if self.form == "shift" else Scale.of(reals)
 
-    def contract(self, name: str, x: str, weight: tuple[int, ...], bits: int, shape: tuple[int, ...], **attributes: Any):
+    def contract(
+        self, name: str, x: str, weight: tuple[int, ...], bits: int, shape: tuple[int, ...], **attributes: Any
+    ) -> str:
         element, outputs = IntType(True, bits), weight[0]
         grid = Grid(element, self.scale(0.03, outputs), axis=0)
         codes = self.rng.integers(element.min, element.max + 1, weight).astype(element.storage)
