@@ -115,6 +115,7 @@ class Plan:
         """Node -> the kernel that computes it; `reference` where none does."""
         self.contractions = {n.name: folded for n in graph.nodes if (folded := fold(graph, n)) is not None}
         """Folded weights until the step that packs them takes them."""
+        self._ranges = {name: (folded.low, folded.high) for name, folded in self.contractions.items()}
         fused = self._fused_epilogues()
         self._source = {epilogue.name: self.graph.by_name[name] for name, epilogue in fused.items()}
         self._unfused: dict[str, Planned] = {}
@@ -123,6 +124,12 @@ class Plan:
                 continue  # computed with its epilogue
             source = self._source.get(node.name)
             self.steps.append(self._prepare(source, node) if source else self._prepare(node, None))
+
+    def range_of(self, name: str) -> tuple[int, int]:
+        """Bounds of what is stored for a value: bytes of its width, accumulators as its weights allow, or its type."""
+        element = self.graph.types[name].integer.element
+        stored = (0, (1 << element.bits) - 1) if is_bytes(self.graph.types[name]) else (element.min, element.max)
+        return self._ranges.get(name, stored)
 
     def wanted_steps(self, wanted: Collection[str]) -> list[Planned]:
         """The steps that the wanted values need; accumulators in front of a fused epilogue get a step of their own."""

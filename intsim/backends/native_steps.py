@@ -18,9 +18,9 @@ from intsim.arithmetic.engine_rules import EngineRule
 from intsim.backends.nhwc import (
     Layout,
     Sides,
+    accumulator_range,
     byte_tables,
     extents,
-    fits_accumulator,
     fold_weights,
     is_accumulator,
     is_bytes,
@@ -79,6 +79,8 @@ class Contraction:
 
     weights: NDArray[np.int64]
     bias: NDArray[np.int64]
+    low: int  # of the accumulators
+    high: int
     in_channels: int
     act_bits: int
     stride: tuple[int, int]
@@ -100,15 +102,16 @@ def fold(graph: Graph, node: Node) -> Contraction | None:
         return None
     weights, bias = fold_weights(op, x, *constants)
     channels, bits = extents(x)[2], x.integer.element.bits
-    fits = fits_accumulator(weights, bias, bits, acc.integer.element)
-    if not fits or weights.min() < -(1 << 15) or weights.max() >= 1 << 15:
+    low, high = accumulator_range(weights, bias, bits)
+    element = acc.integer.element
+    if low < element.min or high > element.max or weights.min() < -(1 << 15) or weights.max() >= 1 << 15:
         return None
     if isinstance(op, ops.Linear):
-        return Contraction(weights, bias, channels, bits, (1, 1), (1, 1), 1, (0, 0, 0, 0), 0)
+        return Contraction(weights, bias, low, high, channels, bits, (1, 1), (1, 1), 1, (0, 0, 0, 0), 0)
     fill = pad_byte(op, x)
     if fill is None:
         return None
-    return Contraction(weights, bias, channels, bits, op.stride, op.dilation, op.groups, op.padding, fill)
+    return Contraction(weights, bias, low, high, channels, bits, op.stride, op.dilation, op.groups, op.padding, fill)
 
 
 def contraction(plan: Plan, node: Node, epilogue: Node | None) -> Step | None:
@@ -193,7 +196,8 @@ def accumulator_epilogue(plan: Plan, node: Node) -> Step | None:
     spec = epilogue_spec(plan.graph, node)
     if spec is None:
         return None
-    requantize, source = _native.Requantize(node.name, spec), node.inputs[0]
+    source = node.inputs[0]
+    requantize = _native.Requantize(node.name, spec, *plan.range_of(source))
     return lambda chunk: requantize.run(chunk.images(source), chunk.new(node.name), chunk.threads)
 
 
@@ -248,8 +252,7 @@ def addition(plan: Plan, node: Node) -> Step | None:
     if max(abs(multiplier_a).max(), abs(multiplier_b).max()) >= 1 << 31 or shift.min() < 0 or shift.max() > 61:
         return None
 
-    source = types[a].integer.element
-    low, high = (0, (1 << source.bits) - 1) if is_bytes(types[a]) else (source.min, source.max)
+    low, high = plan.range_of(a)
     add = _native.Add(
         node.name,
         multiplier_a,

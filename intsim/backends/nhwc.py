@@ -122,12 +122,12 @@ def fold_weights(
     return x.integer.step * levels, start + (of_output * levels).sum(axis=(1, 2, 3))
 
 
-def fits_accumulator(weights: NDArray[np.int64], bias: NDArray[np.int64], act_bits: int, accumulator: IntType) -> bool:
-    """Whether no input can take an accumulator out of its type, nor out of int32."""
+def accumulator_range(weights: NDArray[np.int64], bias: NDArray[np.int64], act_bits: int) -> tuple[int, int]:
+    """Smallest and largest accumulator that any input gives in any channel: what the actual weights allow."""
     largest = (1 << act_bits) - 1
     low = bias + largest * np.minimum(weights, 0).sum(axis=(1, 2, 3))
     high = bias + largest * np.maximum(weights, 0).sum(axis=(1, 2, 3))
-    return bool(low.min() >= max(accumulator.min, INT32.min) and high.max() <= min(accumulator.max, INT32.max))
+    return int(low.min()), int(high.max())
 
 
 def byte_tables(graph: Graph, node: Node) -> NDArray[np.uint8] | None:
