@@ -41,7 +41,7 @@ NEIGHBOURS = {
 # What only some files may import: those whose path starts with one of these.
 RESERVED = {
     "torch": ("intsim/frontend/", "intsim/calibrate/", "intsim/benchmark/peers.py", "intsim/demo/network.py"),
-    "numba": ("intsim/backends/numba.py",),
+    "numba": ("intsim/backends/numba.py", "intsim/backends/_numba_kernels.py"),
     "intsim._native": ("intsim/backends/native.py", "intsim/backends/native_steps.py"),
 }
 # The one look ahead, inside a function: the verb `graph.run(x)` finds the backends when it is called.
