@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from intsim.errors import CaptureError
 from intsim.frontend.fold_batchnorm import fold_batchnorm
@@ -51,7 +52,7 @@ def _export(model: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram:
     """The traced program; a batch of two, since torch.export takes a batch of one for a constant."""
     batch = Dim("batch", min=1, max=1 << 20)
     pairs = tuple(torch.zeros((2, *e.shape[1:]), dtype=torch.float32) for e in examples)
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     try:
         with warnings.catch_warnings(), _Quiet("torch"):
             warnings.simplefilter("ignore")
@@ -62,7 +63,8 @@ def _export(model: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram:
             f"torch.export cannot trace {type(model).__name__}: {type(error).__name__}: {reason[:200]}"
         ) from None
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 class _Quiet:
@@ -99,8 +101,8 @@ class _Builder:
                     inputs[name] = self.shapes[name]
             elif node.op == "call_function":
                 self._call(node)
-        results = [n for n in self.program.graph.output_node().args[0] if isinstance(n, Node)]
-        outputs = tuple(self.values[n] for n in results)
+        results = self.program.graph.output_node().args[0]
+        outputs = tuple(self._value(result) for result in results)
         return FloatGraph(inputs, tuple(self.nodes), outputs, self.shapes)
 
     def _placeholder(self, node: Node) -> str | None:
@@ -119,23 +121,26 @@ class _Builder:
 
     def _call(self, node: Node) -> None:
         target = str(node.target)
+        if not isinstance(node.meta.get("val"), Tensor | list | tuple):
+            return  # arithmetic on the batch: shapes are read from the results
+        if all(source in self.constants for source in node.all_input_nodes):
+            self.constants[node] = self._evaluate(node)
+            return
         if target in IDENTITIES:
-            self.values[node] = self._value(node.args[0], node)
+            self.values[node] = self._value(node.args[0])
             return
         if "getitem" in target:
             self.values[node] = self.parts[node.args[0]][node.args[1]]  # type: ignore[index]
             return
-        if not isinstance(node.meta.get("val"), Tensor | list | tuple):
-            return  # arithmetic on the batch: shapes are read from the results
         converter = CONVERTERS.get(target)
         where = f"'{_module(node)}'{f' ({_source(node)})' if _source(node) else ''}"
         if converter is None:
             raise CaptureError(
                 f"{target.removeprefix('aten.')} at {where} has no integer meaning; supported: {supported()}"
             )
-        call = Call(node, self.constants, self.shapes, lambda arg: self._value(arg, node))
         try:
-            converted = converter(call)
+            _refuse_write_through_view(node)
+            converted = converter(Call(node, self.constants, self.shapes, self._value))
         except CaptureError as error:
             raise CaptureError(f"{target.removeprefix('aten.')} at {where}: {error}") from None
         if isinstance(converted, list):
@@ -143,10 +148,17 @@ class _Builder:
         else:
             self.values[node] = self._add(node, converted)
 
-    def _value(self, arg: Any, node: Node) -> str:
+    def _evaluate(self, node: Node) -> Any:
+        """What a call makes of constants alone, such as a weight that is computed from parameters."""
+        args, kwargs = map_arg((node.args, node.kwargs), self.constants.__getitem__)
+        with torch.no_grad():
+            return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _value(self, arg: Any) -> str:
+        """The graph's name of a traced value."""
         if isinstance(arg, Node) and arg in self.values:
             return self.values[arg]
-        raise CaptureError(f"expected a tensor computed from the input, got {arg}: constants belong on the other side")
+        raise CaptureError(f"expected a tensor computed from the input, got {arg}, which does not depend on it")
 
     def _add(self, node: Node, converted: Converted) -> str:
         """Append the nodes of a conversion; the last one holds the result, or the input does where there is none."""
@@ -168,6 +180,24 @@ class _Builder:
             count += 1
             name = f"{base}_{count}"
         return name
+
+
+def _refuse_write_through_view(node: Node) -> None:
+    """CaptureError where an in-place operator writes into a view of a tensor that is read again afterwards."""
+    if not node.target._schema.is_mutable:  # type: ignore[union-attr]
+        return
+    view = node.args[0]
+    while isinstance(view, Node) and view.op == "call_function" and _is_view(view):
+        view = view.args[0]
+        if isinstance(view, Node) and any(node < reader for reader in view.users):
+            raise CaptureError("writes in place into a view of a tensor that is read again; assign a new tensor")
+
+
+def _is_view(node: Node) -> bool:
+    """Whether the result of a call shares the memory of its first argument."""
+    schema = getattr(node.target, "_schema", None)
+    returns = [] if schema is None else schema.returns
+    return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
 
 
 def _stack(node: Node) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from intsim.frontend.quantizers import fake_quantize
 from intsim.ir.float_graph import FloatGraph, FloatNode
 
 Visit = Callable[[str, Tensor], Tensor | None]
@@ -22,7 +23,7 @@ def run_float(graph: FloatGraph, *inputs: Tensor, visit: Visit | None = None) ->
     inputs  one tensor for each graph input, (N, ...)
     visit   called with the name and value of every input and result as it is made; what it returns, if anything, takes
             the value's place
-    A `quantize` node passes its value on: only `visit` makes codes of it.
+    A `quantize` node of calibration passes its value on: only `visit` makes codes of it.
     """
     last_use = {name: node.name for node in graph.nodes for name in node.inputs}
     values: dict[str, Tensor] = {}
@@ -140,5 +141,5 @@ _RUN: dict[str, Callable[..., Tensor]] = {
     "reshape": lambda a, p, x: x.reshape([len(x) if e is None else e for e in a["shape"]]),
     "pad": _pad,
     "upsample": _upsample,
-    "quantize": lambda a, p, x: x,
+    "quantize": lambda a, p, x: fake_quantize(x, p["scale"], **a) if "scale" in p else x,
 }

@@ -78,18 +78,27 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "average pool counting its padding": lambda: nn.AvgPool2d(3, 2, padding=1),
     "average pool inside the image": lambda: nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
     "average pool with ceil_mode": lambda: nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False),
+    "average pool with ceil_mode, no padding to count": lambda: nn.AvgPool2d(2, 2, ceil_mode=True),
     "adaptive pool that divides": lambda: nn.AdaptiveAvgPool2d((3, 1)),
     "adaptive pool that does not": lambda: nn.AdaptiveAvgPool2d((4, 5)),
     "global average and linear": lambda: Lambda(lambda net, x: net.fc(x.mean((2, 3))), fc=nn.Linear(6, 5)),
     "global average that keeps its axes": lambda: Lambda(lambda net, x: x.mean([-1, -2], keepdim=True)),
     "flatten, dropout, linear": lambda: nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(6 * 9 * 9, 3)),
     "channel shuffle": lambda: Lambda(shuffle),
+    "channel shuffle as one operator": lambda: nn.ChannelShuffle(3),
     "chunk, split and concat": lambda: Lambda(
         lambda net, x: torch.cat([*x.chunk(2, dim=1), *torch.split(x, [1, 5], dim=1)], dim=1)
     ),
+    "one channel": lambda: Lambda(lambda net, x: x[:, -1] + x.select(1, 2)),
     "slices": lambda: Lambda(lambda net, x: x[:, 1:-1, 2:, :-1]),
     "nearest upsampling": lambda: Lambda(lambda net, x: F.interpolate(x, scale_factor=2, mode="nearest")),
+    "nearest neighbours to a size": lambda: Lambda(
+        lambda net, x: F.interpolate(x, size=(27, 18), mode="nearest-exact")
+    ),
     "attention": lambda: Lambda(attention),
+    "a product with a parameter": lambda: Lambda(lambda net, x: x.mT @ net.fc.weight, fc=nn.Linear(4, 9)),
+    "a weight computed from parameters": lambda: nn.utils.parametrizations.weight_norm(conv(6, 4)),
     "arithmetic with constants": lambda: Lambda(lambda net, x: (2 * x - 0.5) / 4 + 1 - (3 - x)),
+    "in place": lambda: Lambda(lambda net, x: F.relu_(net.conv(x).mul_(2).flatten(1)), conv=conv(6, 4)),
     "subtraction": lambda: Lambda(lambda net, x: F.relu(x) - x),
 }

@@ -73,10 +73,11 @@ def test_names_are_module_paths_and_sources_are_lines():
     )
 
 
-def test_the_batch_stays_symbolic_and_the_mode_as_it_was():
+def test_the_batch_stays_symbolic_and_the_modes_as_they_were():
     model = nn.Sequential(conv(6, 4), nn.Flatten(), nn.Linear(4 * 49, 3)).train()
+    model[0].eval()
     graph = capture(model, torch.zeros(1, 6, 9, 9))
-    assert model.training
+    assert model.training and not model[0].training
     assert [len(run_float(graph, torch.zeros(n, 6, 9, 9))["2"]) for n in (1, 5)] == [1, 5]
 
 
@@ -97,6 +98,7 @@ def test_a_custom_quantizer_stays_one_node():
     graph = capture(model, x)
     assert [node.op for node in graph.nodes] == ["relu", "quantize"]
     assert dict(graph.nodes[1].attributes) == {"zero_point": 3, "low": 0, "high": 15}
+    assert_same(model, graph, x)
     expected = torch.fake_quantize_per_tensor_affine(F.relu(x), 0.25, 3, 0, 15)
     torch.testing.assert_close(fake_quantize(F.relu(x), scale, 3, 0, 15), expected, rtol=0, atol=0)
 
@@ -113,6 +115,12 @@ def test_a_quantizer_passes_gradients_as_its_formula_says():
     )
 
 
+def write_into_a_view(net: nn.Module, x: Tensor) -> Tensor:
+    y = F.relu(x)
+    y[:, 0].add_(1)
+    return y
+
+
 def branches(net: nn.Module, x: Tensor) -> Tensor:
     return x if x.sum() > 0 else -x
 
@@ -126,6 +134,11 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     "reflection": (nn.ReflectionPad2d(1), "padding by reflect|reflection"),
     "padding with ones": (nn.ConstantPad2d(1, 1.0), "padding with 1.0"),
     "bilinear upsampling": (Lambda(lambda net, x: F.interpolate(x, scale_factor=2, mode="bilinear")), "bilinear"),
+    "a function with parameters of its own": (Lambda(lambda net, x: F.elu(x, 0.5)), "alpha=0.5; only 1"),
+    "a pool that counts unevenly": (nn.AvgPool2d(4, 2, 1, ceil_mode=True), "ceil_mode with count_include_pad"),
+    "a write into a view": (Lambda(write_into_a_view), "writes in place into a view"),
+    "a cast": (Lambda(lambda net, x: x.double()), "a cast to torch.float64"),
+    "a constant result": (Lambda(lambda net, x: net.conv.weight, conv=conv(6, 4)), "does not depend on it"),
     "weights that are NaN": (conv(6, 4), "'weight': 1 of 216 weights are NaN"),
 }
 
