@@ -29,7 +29,7 @@ from intsim.arithmetic.rounding import Rounding
 from intsim.dtypes import IntType
 from intsim.errors import FileFormatError, GraphError, IntsimError
 from intsim.ir.attributes import decode_fields, decode_grid, decode_op, encode_fields, encode_grid
-from intsim.ir.chain import STEPS, Chain
+from intsim.ir.chain import STEPS, Chain, Step
 from intsim.ir.check import check
 from intsim.ir.float_graph import CONTRACTIONS, MOVEMENTS, OPERATORS, FloatGraph, FloatNode
 from intsim.ir.graph import Graph, Node
@@ -298,7 +298,7 @@ def _plain_json(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encode_chain(chain: Chain, blob: _Blob) -> list[Any]:
-    steps = [[type(step).__name__, encode_fields(step, blob)] for step in chain.steps]
+    steps = [[type(step).__name__, *encode_fields(step, blob).values()] for step in chain.steps]
     return [list(chain.sources), chain.form, chain.axis, steps]
 
 
@@ -348,5 +348,10 @@ def _decode_chain(token: Any, blob: _Blob, shapes: Mapping[str, Any]) -> Chain:
     sources, form, axis, steps = token
     if not set(sources) <= set(shapes) or not isinstance(form, str) or not isinstance(axis, int):
         raise GraphError(f"chain: unknown sources {str(sources)[:60]}")
-    decoded = tuple(decode_fields(STEPS[kind], fields, blob) for kind, fields in steps)
-    return Chain(tuple(sources), decoded, form, axis)
+    return Chain(tuple(sources), tuple(_decode_step(*step, blob=blob) for step in steps), form, axis)
+
+
+def _decode_step(kind: str, *values: Any, blob: _Blob) -> Step:
+    """A step from its name and its fields in order."""
+    names = [f.name for f in fields(STEPS[kind])]
+    return cast(Step, decode_fields(STEPS[kind], dict(zip(names, values, strict=True)), blob))
