@@ -16,7 +16,7 @@ from intsim.ir.quantized import QuantizedGraph, QuantizedWeight, Quantizer
 from intsim.ir.types import Grid, Scale, Shape, TensorType, Value
 
 FORMS = ("shift", "multiplier", "threshold")
-LAYERS = 17  # nodes of the integer graph
+FACTORS, OFFSETS = np.array([1.0, -1.25, 0.75, 1.0]), np.array([0.25, 0.5, -0.25, 0.0])
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Builder:
     scales: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, name: str, op: str, inputs: tuple[str, ...], extents: tuple[int, ...], /, **attributes: Any) -> str:
-        self.nodes.append(FloatNode(name, op, inputs, attributes))
+        arrays = attributes.pop("arrays", {})
+        self.nodes.append(FloatNode(name, op, inputs, attributes, arrays))
         self.shapes[name] = (None, *extents)
         if op not in ("quantize", "conv2d", "linear"):
             self.scales[name] = self.scales[inputs[0]]
@@ -60,7 +61,7 @@ class Builder:
         self, name: str, x: str, bits: int, scale: float, zero: int = 0, sources: tuple[str, ...] = (), **options: Any
     ) -> str:
         """A quantizer behind `x`, whose chain reads `sources`; with a ReLU unless told otherwise."""
-        grid = Grid(IntType(False, bits), options.get("grid_scale") or self.scale(scale), (zero,))
+        grid = Grid(IntType(False, bits), self.scale(scale), (zero,))
         self.nodes.append(FloatNode(name, "quantize", (x,)))
         self.shapes[name] = self.shapes[x]
         self.quantizers[name] = Quantizer(grid)
@@ -73,25 +74,23 @@ class Builder:
 
     def chain(self, sources: tuple[str, ...], out: np.ndarray, tail: ToCodes, **options: Any) -> Chain:
         ratios = [np.asarray(self.scales[source] / out) for source in sources]
-        steps: list[Step] = list(options.get("between", ()))
+        real = self.scales[sources[0]]
+        steps: list[Step] = [Clamp(0.0, float(options["top"] / out[0]))] if "top" in options else []
         if "cells" in options:
             multiplier, shift = dyadic(ratios[0], 12)
             terms = Terms((multiplier / 2.0**shift,))
             return Chain(sources, (terms, Divide(options["cells"]), tail), "divide")
         if options.get("function"):
-            return Chain(sources, (Terms((self.scales[sources[0]],)), Function("sigmoid"), Divide(out), tail), "table")
+            return Chain(sources, (Terms((real,)), Function("sigmoid"), Divide(out), tail), "table")
         if self.form == "shift":
             return Chain(sources, (Terms(tuple(ratios)), *steps, tail), "shift")
         if self.form == "multiplier" or len(sources) > 1:
             largest = np.max(np.abs(np.stack(np.broadcast_arrays(*ratios))), axis=0)
             _, shift = dyadic(largest, 20)
-            return Chain(sources, (Terms(tuple(np.rint(r * 2.0**shift) / 2.0**shift for r in ratios)), *steps, tail),
-                         "multiplier")  # fmt: skip
-        # An affine step in real units with a negative factor turns one channel around.
-        real = self.scales[sources[0]]
-        factor = np.where(np.arange(real.size) == 1, -1.25, 1.0)
-        return Chain(sources, (Terms((real,)), Multiply(factor), Offset(np.asarray(0.01)), Divide(out), *steps, tail),
-                     "threshold")  # fmt: skip
+            terms = Terms(tuple(np.rint(r * 2.0**shift) / 2.0**shift for r in ratios))
+            return Chain(sources, (terms, *steps, tail), "multiplier")
+        affine: list[Step] = [Multiply(np.asarray(FACTORS)), Offset(np.asarray(OFFSETS))] if "affine" in options else []
+        return Chain(sources, (Terms((real,)), *affine, Divide(out), *steps, tail), "threshold")
 
     def finish(self, outputs: tuple[str, ...]) -> QuantizedGraph:
         inputs = {"x": self.shapes["x"]}
@@ -106,12 +105,16 @@ def small_network(form: str = "multiplier", seed: int = 0) -> QuantizedGraph:
     b.quantize("x.u8", "x", 8, 0.02, zero=117)
     b.contract("conv1", "x.u8", (4, 3, 3, 3), 4, (4, 6, 6),
                stride=(1, 1), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1)  # fmt: skip
-    b.add("relu1", "relu", ("conv1",), (4, 6, 6))
-    b.quantize("relu1.u4", "relu1", 4, 0.3, sources=("conv1",))
+    options = {"affine": True} if form == "threshold" else {}
+    if options:
+        # A BatchNorm that could not be folded; its second channel falls.
+        b.add("bn1", "affine", ("conv1",), (4, 6, 6), arrays={"factor": FACTORS, "offset": OFFSETS})
+    b.add("relu1", "relu", (b.nodes[-1].name,), (4, 6, 6))
+    b.quantize("relu1.u4", "relu1", 4, 0.3, sources=("conv1",), **options)
     b.contract("depthwise", "relu1.u4", (4, 1, 3, 3), 8, (4, 3, 3),
                stride=(2, 2), padding=(0, 1, 0, 1), dilation=(1, 1), groups=4)  # fmt: skip
     b.add("relu6", "clamp", ("depthwise",), (4, 3, 3), low=0.0, high=6.0)
-    b.quantize("relu6.u8", "relu6", 8, 0.1, zero=3, sources=("depthwise",), between=(Clamp(0.0, 200.5),))
+    b.quantize("relu6.u8", "relu6", 8, 0.1, zero=3, sources=("depthwise",), top=6.0)
     b.quantize("relu6.u4", "relu6.u8", 4, 1.5, sources=("relu6.u8",))
     b.contract("conv2", "relu6.u4", (4, 2, 1, 1), 3, (4, 3, 3),
                stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=2)  # fmt: skip
