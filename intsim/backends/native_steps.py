@@ -100,6 +100,8 @@ def fold(graph: Graph, node: Node) -> Contraction | None:
     constants = [graph.constants[name] for name in parameters if name in graph.constants]
     if not is_bytes(x) or not is_accumulator(acc) or len(constants) < len(parameters):
         return None
+    if isinstance(op, ops.Linear) and x.rank != 2:
+        return None  # its channels lie along the last axis, the kernels' along the second
     weights, bias = fold_weights(op, x, *constants)
     channels, bits = extents(x)[2], x.integer.element.bits
     low, high = accumulator_range(weights, bias, bits)
