@@ -94,10 +94,9 @@ def matmul_exact(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
     bound = _largest(a) * _largest(b) * a.shape[-1]
     if bound >= 1 << 63:
         raise OverflowError(f"sums of {a.shape[-1]} products may reach {bound}, beyond int64")
-    if bound <= 1 << 53:
-        # Every partial sum, in whatever order, is an integer that float64 holds; BLAS is some 20 times faster.
-        return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)
-    return np.matmul(a, b)
+    # On integers einsum is twice as fast as np.matmul (2 GMAC/s on a core). BLAS has only floats, and threads that would
+    # compete with the caller's.
+    return np.einsum("...mk,...kn->...mn", a, b)
 
 
 @dataclass(frozen=True)
