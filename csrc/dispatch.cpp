@@ -1,19 +1,25 @@
 #include "dispatch.h"
 
 #include <cstdlib>
+#include <stdexcept>
 
 #include "check.h"
 
 namespace intsim {
 namespace {
 
-// The active table first, then the portable one, which has a row of every kind.
-template <class Found>
-auto& first_of(const Found& found) {
-    if (const auto* row = found(active_table())) return *row;
-    const auto* row = found(kPortableKernels);
-    require(row != nullptr, "no portable kernel of this kind");
-    return *row;
+// The row that matches in the active table, else in the portable one, which has a row of every kind.
+template <class Row, class Matches>
+const Row& find(const Rows<Row>* KernelTable::* kind, const Matches& matches) {
+    for (const KernelTable* table : {&active_table(), &kPortableKernels})
+        for (int i = 0; table->*kind != nullptr && i < (table->*kind)->count; ++i)
+            if (matches((table->*kind)->first[i])) return (table->*kind)->first[i];
+    throw std::logic_error("no portable kernel of this kind");
+}
+
+template <class Row>
+void append(const Rows<Row>* rows, std::vector<KernelInfo>& all) {
+    for (int i = 0; rows != nullptr && i < rows->count; ++i) all.push_back(rows->first[i].info);
 }
 
 }  // namespace
@@ -44,49 +50,39 @@ const KernelTable& active_table() {
 TileKernels find_tiles(TileOp op, Scheme scheme) {
     TileKernels found;
     for (const KernelTable* table : {&active_table(), &kPortableKernels}) {
-        for (int i = 0; i < table->tile_count; ++i) {
-            const TileRow& row = table->tiles[i];
-            if (row.op != op || row.scheme != scheme) continue;
+        const Rows<TileRow>* rows = op == TileOp::kGemm ? table->gemm : table->depthwise;
+        for (int i = 0; rows != nullptr && i < rows->count; ++i) {
+            const TileRow& row = rows->first[i];
+            if (row.scheme != scheme) continue;
             found.run[row.info.mr] = row.run;
             if (row.info.mr > found.max_rows) found.max_rows = row.info.mr, found.info = &row.info;
         }
-        if (found.max_rows > 0) break;
+        if (found.max_rows > 0) return found;  // never rows of two tables
     }
-    return found;
+    throw std::logic_error("no portable tile kernel of this scheme");
 }
 
 const EpilogueRow& find_epilogue(EpilogueKind kind) {
-    return first_of([kind](const KernelTable& table) -> const EpilogueRow* {
-        for (int i = 0; i < table.epilogue_count; ++i)
-            if (table.epilogues[i].kind == kind) return &table.epilogues[i];
-        return nullptr;
-    });
+    return find(&KernelTable::epilogues, [=](const EpilogueRow& row) { return row.kind == kind; });
 }
 
 const AddRow& find_add(AddKind kind) {
-    return first_of([kind](const KernelTable& table) -> const AddRow* {
-        for (int i = 0; i < table.add_count; ++i)
-            if (table.adds[i].kind == kind) return &table.adds[i];
-        return nullptr;
-    });
+    return find(&KernelTable::adds, [=](const AddRow& row) { return row.kind == kind; });
 }
 
 const WidenRow& find_widen() {
-    return first_of([](const KernelTable& table) { return table.widen; });
+    return find(&KernelTable::widen, [](const WidenRow&) { return true; });
 }
 
 const LookupRow& find_lookup() {
-    return first_of([](const KernelTable& table) { return table.lookup; });
+    return find(&KernelTable::lookups, [](const LookupRow&) { return true; });
 }
 
 std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
-        for (int i = 0; i < table->tile_count; ++i) all.push_back(table->tiles[i].info);
-        for (int i = 0; i < table->epilogue_count; ++i) all.push_back(table->epilogues[i].info);
-        for (int i = 0; i < table->add_count; ++i) all.push_back(table->adds[i].info);
-        if (table->widen != nullptr) all.push_back(table->widen->info);
-        if (table->lookup != nullptr) all.push_back(table->lookup->info);
+        append(table->gemm, all), append(table->depthwise, all), append(table->epilogues, all);
+        append(table->adds, all), append(table->widen, all), append(table->lookups, all);
     }
     return all;
 }

@@ -15,6 +15,8 @@ std::vector<const KernelTable*> runnable_tables();
 // unknown or that the processor lacks. Operators ask when they are prepared, not when they run.
 const KernelTable& active_table();
 
+enum class TileOp { kGemm, kDepthwise };
+
 // Tile kernels of one op and scheme, by rows: run[r] computes r rows, for 1 <= r <= max_rows.
 struct TileKernels {
     TileKernel run[kMaxTileRows + 1] = {};

@@ -1,6 +1,6 @@
 // The registry of kernels, and what each kind of kernel is given.
 //
-// A kernel is a plain function and one row in the table of its instruction set (kernels_portable.cpp, kernels_avx2.cpp,
+// A kernel is a plain function and one row in the table of its instruction set (kernels_portable.cpp, gemm_avx2.cpp,
 // ...). Nothing else has to be told about it: packing and dispatch look rows up here, tests run every row against plain
 // integers, and benchmarks time every row. A row's name is
 //
@@ -125,10 +125,8 @@ struct KernelInfo {
     int act_bits, weight_bits;
 };
 
-enum class TileOp { kGemm, kDepthwise };
 struct TileRow {
     KernelInfo info;
-    TileOp op;
     Scheme scheme;
     TileKernel run;
 };
@@ -161,17 +159,21 @@ struct LookupRow {
     LookupKernel run;
 };
 
-// What one instruction set has. Missing rows are taken from the portable table.
+template <class Row>
+struct Rows {
+    const Row* first;
+    int count;
+};
+
+// What one instruction set has. Kinds that a table lacks are taken from the portable one.
 struct KernelTable {
     const char* isa;
-    const TileRow* tiles;
-    int tile_count;
-    const EpilogueRow* epilogues;
-    int epilogue_count;
-    const AddRow* adds;
-    int add_count;
-    const WidenRow* widen;
-    const LookupRow* lookup;
+    const Rows<TileRow>* gemm;
+    const Rows<TileRow>* depthwise;
+    const Rows<EpilogueRow>* epilogues;
+    const Rows<AddRow>* adds;
+    const Rows<WidenRow>* widen;
+    const Rows<LookupRow>* lookups;
 };
 
 extern const KernelTable kPortableKernels;

@@ -100,29 +100,16 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
     for (int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
 }
 
-#define TILES(op, kind, scheme, enumerator)                                              \
-    {{#op "_u8s8_" #scheme "_portable_4x16", #op, #scheme, "portable", 4, 16, 8, 8},     \
-     TileOp::kind,                                                                       \
-     Scheme::enumerator,                                                                 \
-     op##_##scheme<4>},                                                                  \
-        {{#op "_u8s8_" #scheme "_portable_3x16", #op, #scheme, "portable", 3, 16, 8, 8}, \
-         TileOp::kind,                                                                   \
-         Scheme::enumerator,                                                             \
-         op##_##scheme<3>},                                                              \
-        {{#op "_u8s8_" #scheme "_portable_2x16", #op, #scheme, "portable", 2, 16, 8, 8}, \
-         TileOp::kind,                                                                   \
-         Scheme::enumerator,                                                             \
-         op##_##scheme<2>},                                                              \
-        {{#op "_u8s8_" #scheme "_portable_1x16", #op, #scheme, "portable", 1, 16, 8, 8}, \
-         TileOp::kind,                                                                   \
-         Scheme::enumerator,                                                             \
-         op##_##scheme<1>},
+#define TILE_ROW(op, scheme, enumerator, mr)                                                \
+    {{#op "_u8s8_" #scheme "_portable_" #mr "x16", #op, #scheme, "portable", mr, 16, 8, 8}, \
+     Scheme::enumerator,                                                                    \
+     op##_##scheme<mr>}
+#define TILE_ROWS(op, scheme, enumerator)                                                                          \
+    TILE_ROW(op, scheme, enumerator, 4), TILE_ROW(op, scheme, enumerator, 3), TILE_ROW(op, scheme, enumerator, 2), \
+        TILE_ROW(op, scheme, enumerator, 1)
 
-constexpr TileRow kTiles[] = {
-    TILES(gemm, kGemm, a16, kA16)            //
-    TILES(gemm, kGemm, w16, kW16)            //
-    TILES(depthwise, kDepthwise, w16, kW16)  //
-};
+constexpr TileRow kGemm[] = {TILE_ROWS(gemm, a16, kA16), TILE_ROWS(gemm, w16, kW16)};
+constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, w16, kW16)};
 
 constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_shift_portable_1x16", "epilogue", "shift", "portable", 1, 16, 8, 32},
@@ -167,13 +154,19 @@ constexpr WidenRow kWiden = {{"widen_u8s16_copy_portable_1x1", "widen", "copy", 
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
 
 template <class Row, int N>
-constexpr int count_of(const Row (&)[N]) {
-    return N;
+constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
+    return {rows, N};
 }
+
+constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
+constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
+constexpr Rows<AddRow> kAddRows = rows_of(kAdds);
+constexpr Rows<WidenRow> kWidenRows = {&kWiden, 1};
+constexpr Rows<LookupRow> kLookupRows = {&kLookup, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable", kTiles,          count_of(kTiles), kEpilogues, count_of(kEpilogues),
-                                      kAdds,      count_of(kAdds), &kWiden,          &kLookup};
+const KernelTable kPortableKernels = {"portable", &kGemmRows,  &kDepthwiseRows, &kEpilogueRows,
+                                      &kAddRows,  &kWidenRows, &kLookupRows};
 
 }  // namespace intsim

@@ -1,0 +1,119 @@
+// Residual addition, widening and look-up for AVX2.
+#include <cstdint>
+
+#include "avx2.h"
+
+namespace intsim {
+namespace {
+
+__m256i load8(const uint8_t* from) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+}
+__m256i load8(const int32_t* from) { return load(from); }
+
+int32_t load_word(const uint8_t* from) {
+    int32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    return word;
+}
+__m256i load4(const uint8_t* from) { return _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(load_word(from))); }
+__m256i load4(const int32_t* from) {
+    return _mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+template <class A, bool kSimple>
+void add32_pixels(const AddArgs& args, const AddBlock<int32_t>& block) {
+    const A* a = static_cast<const A*>(args.a);
+    for (int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        __m256i sum[2];
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+            const int at = 8 * half;
+            const __m256i x = _mm256_mullo_epi32(load8(a + pixel * args.a_stride + at), load(block.multiplier_a + at));
+            const __m256i y =
+                _mm256_mullo_epi32(load8(args.b + pixel * args.b_stride + at), load(block.multiplier_b + at));
+            const __m256i total = _mm256_add_epi32(_mm256_add_epi32(x, y), load(block.offset + at));
+            sum[half] = round32<kSimple>(total, block.rounding, at);
+        }
+        store_bytes(args.out + pixel * args.out_stride, clip(pack_bytes(sum[0], sum[1]), block.rounding),
+                    args.channels);
+    }
+}
+
+template <class A, bool kSimple>
+void add64_pixels(const AddArgs& args, const AddBlock<int64_t>& block) {
+    const A* a = static_cast<const A*>(args.a);
+    for (int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        __m256i sum[4];
+#pragma GCC unroll 4
+        for (int quarter = 0; quarter < 4; ++quarter) {
+            const int at = 4 * quarter;
+            const __m256i x = _mm256_mul_epi32(load4(a + pixel * args.a_stride + at), load(block.multiplier_a + at));
+            const __m256i y =
+                _mm256_mul_epi32(load4(args.b + pixel * args.b_stride + at), load(block.multiplier_b + at));
+            const __m256i total = _mm256_add_epi64(_mm256_add_epi64(x, y), load(block.offset + at));
+            sum[quarter] = round64<kSimple>(total, block.rounding, at);
+        }
+        const __m128i bytes = pack_bytes(narrow64(sum[0], sum[1]), narrow64(sum[2], sum[3]));
+        store_bytes(args.out + pixel * args.out_stride, clip(bytes, block.rounding), args.channels);
+    }
+}
+
+template <class A>
+void add32(const AddArgs& args) {
+    const AddBlock<int32_t>& block = *static_cast<const AddBlock<int32_t>*>(args.block);
+    block.rounding.simple ? add32_pixels<A, true>(args, block) : add32_pixels<A, false>(args, block);
+}
+
+template <class A>
+void add64(const AddArgs& args) {
+    const AddBlock<int64_t>& block = *static_cast<const AddBlock<int64_t>*>(args.block);
+    block.rounding.simple ? add64_pixels<A, true>(args, block) : add64_pixels<A, false>(args, block);
+}
+
+void widen(const uint8_t* from, int16_t* to, int64_t count) {
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) store(to + i, widen16(from + i));
+    for (; i < count; ++i) to[i] = from[i];
+}
+
+// 16 tables of 16 entries. In part p, an index of x xor 16p is below 16 exactly where the high nibble of x is p; adding
+// 0x70 with saturation sets the top bit of all others, for which vpshufb gives zero.
+void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table) {
+    int64_t i = 0;
+    for (; i + 64 <= count; i += 64) {
+        const __m256i x = load(from + i), y = load(from + i + 32), top = _mm256_set1_epi8(0x70);
+        __m256i x_result = _mm256_setzero_si256(), y_result = x_result;
+#pragma GCC unroll 16
+        for (int part = 0; part < 16; ++part) {
+            const __m256i high = _mm256_set1_epi8(static_cast<char>(16 * part));
+            const __m256i entries =
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table + 16 * part)));
+            const __m256i x_index = _mm256_adds_epu8(_mm256_xor_si256(x, high), top);
+            const __m256i y_index = _mm256_adds_epu8(_mm256_xor_si256(y, high), top);
+            x_result = _mm256_or_si256(x_result, _mm256_shuffle_epi8(entries, x_index));
+            y_result = _mm256_or_si256(y_result, _mm256_shuffle_epi8(entries, y_index));
+        }
+        store(to + i, x_result);
+        store(to + i + 32, y_result);
+    }
+    for (; i < count; ++i) to[i] = table[from[i]];
+}
+
+constexpr AddRow kAdds[] = {
+    {{"add_u8s8_int32_avx2_1x16", "add", "int32", "avx2", 1, 16, 8, 8}, AddKind::kBytes32, add32<uint8_t>},
+    {{"add_u8s8_int64_avx2_1x16", "add", "int64", "avx2", 1, 16, 8, 8}, AddKind::kBytes64, add64<uint8_t>},
+    {{"add_u8s32_int32_avx2_1x16", "add", "int32", "avx2", 1, 16, 8, 32}, AddKind::kAccumulators32, add32<int32_t>},
+    {{"add_u8s32_int64_avx2_1x16", "add", "int64", "avx2", 1, 16, 8, 32}, AddKind::kAccumulators64, add64<int32_t>},
+};
+
+constexpr WidenRow kWiden = {{"widen_u8s16_copy_avx2_1x16", "widen", "copy", "avx2", 1, 16, 8, 16}, widen};
+constexpr LookupRow kLookup = {{"lookup_u8s8_table_avx2_1x32", "lookup", "table", "avx2", 1, 32, 8, 8}, lookup};
+
+}  // namespace
+
+const Rows<AddRow> kAvx2Adds = {kAdds, 4};
+const Rows<WidenRow> kAvx2Widen = {&kWiden, 1};
+const Rows<LookupRow> kAvx2Lookups = {&kLookup, 1};
+
+}  // namespace intsim

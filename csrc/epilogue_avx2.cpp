@@ -1,0 +1,128 @@
+// The epilogues for AVX2: shift and multiplier with any rounding, and thresholds by counting comparisons.
+#include <cstdint>
+
+#include "avx2.h"
+
+namespace intsim {
+namespace {
+
+template <bool kSimple>
+void shift_rows(const EpilogueArgs& args, const RoundingBlock<int32_t>& block) {
+    for (int64_t row = 0; row < args.rows; ++row) {
+        const int32_t* acc = args.acc + row * args.acc_stride;
+        const __m256i first = round32<kSimple>(load(acc), block, 0);
+        const __m256i second = round32<kSimple>(load(acc + 8), block, 8);
+        store_bytes(args.out + row * args.out_stride, clip(pack_bytes(first, second), block), args.channels);
+    }
+}
+
+void shift(const EpilogueArgs& args) {
+    const RoundingBlock<int32_t>& block = static_cast<const ScaleBlock<int32_t>*>(args.block)->rounding;
+    block.simple ? shift_rows<true>(args, block) : shift_rows<false>(args, block);
+}
+
+template <bool kSimple>
+__m256i multiply_round(const int32_t* acc, const ScaleBlock<int64_t>& block, int at) {
+    const __m256i wide = _mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(acc + at)));
+    return round64<kSimple>(_mm256_mul_epi32(wide, load(block.multiplier + at)), block.rounding, at);
+}
+
+template <bool kSimple>
+void multiplier_rows(const EpilogueArgs& args, const ScaleBlock<int64_t>& block) {
+    for (int64_t row = 0; row < args.rows; ++row) {
+        const int32_t* acc = args.acc + row * args.acc_stride;
+        const __m256i first = narrow64(multiply_round<kSimple>(acc, block, 0), multiply_round<kSimple>(acc, block, 4));
+        const __m256i second =
+            narrow64(multiply_round<kSimple>(acc, block, 8), multiply_round<kSimple>(acc, block, 12));
+        store_bytes(args.out + row * args.out_stride, clip(pack_bytes(first, second), block.rounding), args.channels);
+    }
+}
+
+void multiplier(const EpilogueArgs& args) {
+    const ScaleBlock<int64_t>& block = *static_cast<const ScaleBlock<int64_t>*>(args.block);
+    block.rounding.simple ? multiplier_rows<true>(args, block) : multiplier_rows<false>(args, block);
+}
+
+// Counts of 16 channels as words, in order, to bytes base +- count; the packer proved that they lie in 0..255.
+void store_counts(__m256i counts, const ThresholdBlock& block, uint8_t* out, int64_t channels) {
+    const __m256i flip =
+        _mm256_permute4x64_epi64(_mm256_packs_epi32(load(block.descending), load(block.descending + 8)), 0xd8);
+    const __m256i base = _mm256_permute4x64_epi64(_mm256_packs_epi32(load(block.base), load(block.base + 8)), 0xd8);
+    const __m256i words = _mm256_add_epi16(_mm256_sub_epi16(_mm256_xor_si256(counts, flip), flip), base);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    store_bytes(out, bytes, channels);
+}
+
+// vpackssdw saturates, which changes no comparison with a threshold in -32768..32766.
+template <int kRows>
+void threshold16_rows(const EpilogueArgs& args, const ThresholdBlock& block, int64_t row) {
+    __m256i acc[kRows], count[kRows];
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+        const int32_t* from = args.acc + (row + i) * args.acc_stride;
+        acc[i] = _mm256_packs_epi32(load(from), load(from + 8));
+        count[i] = _mm256_setzero_si256();
+    }
+    for (int64_t k = 0; k < block.count; ++k) {
+        const __m256i threshold = load(block.thresholds16 + 16 * k);
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; ++i) count[i] = _mm256_sub_epi16(count[i], _mm256_cmpgt_epi16(acc[i], threshold));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i)
+        store_counts(_mm256_permute4x64_epi64(count[i], 0xd8), block, args.out + (row + i) * args.out_stride,
+                     args.channels);
+}
+
+template <int kRows>
+void threshold32_rows(const EpilogueArgs& args, const ThresholdBlock& block, int64_t row) {
+    __m256i acc[2 * kRows], count[2 * kRows];
+#pragma GCC unroll 4
+    for (int i = 0; i < 2 * kRows; ++i) {
+        acc[i] = load(args.acc + (row + i / 2) * args.acc_stride + i % 2 * 8);
+        count[i] = _mm256_setzero_si256();
+    }
+    for (int64_t k = 0; k < block.count; ++k) {
+        const __m256i first = load(block.thresholds + 16 * k), second = load(block.thresholds + 16 * k + 8);
+#pragma GCC unroll 4
+        for (int i = 0; i < 2 * kRows; ++i)
+            count[i] = _mm256_sub_epi32(count[i], _mm256_cmpgt_epi32(acc[i], i % 2 ? second : first));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i)
+        store_counts(_mm256_permute4x64_epi64(_mm256_packs_epi32(count[2 * i], count[2 * i + 1]), 0xd8), block,
+                     args.out + (row + i) * args.out_stride, args.channels);
+}
+
+void threshold16(const EpilogueArgs& args) {
+    const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
+    int64_t row = 0;
+    for (; row + 3 <= args.rows; row += 3) threshold16_rows<3>(args, block, row);
+    for (; row < args.rows; ++row) threshold16_rows<1>(args, block, row);
+}
+
+void threshold32(const EpilogueArgs& args) {
+    const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
+    int64_t row = 0;
+    for (; row + 2 <= args.rows; row += 2) threshold32_rows<2>(args, block, row);
+    for (; row < args.rows; ++row) threshold32_rows<1>(args, block, row);
+}
+
+constexpr EpilogueRow kRows[] = {
+    {{"epilogue_u8s32_shift_avx2_1x16", "epilogue", "shift", "avx2", 1, 16, 8, 32}, EpilogueKind::kShift, shift},
+    {{"epilogue_u8s32_multiplier_avx2_1x16", "epilogue", "multiplier", "avx2", 1, 16, 8, 32},
+     EpilogueKind::kMultiplier,
+     multiplier},
+    {{"epilogue_u8s32_threshold16_avx2_3x16", "epilogue", "threshold16", "avx2", 3, 16, 8, 32},
+     EpilogueKind::kThreshold16,
+     threshold16},
+    {{"epilogue_u8s32_threshold32_avx2_2x16", "epilogue", "threshold32", "avx2", 2, 16, 8, 32},
+     EpilogueKind::kThreshold32,
+     threshold32},
+};
+
+}  // namespace
+
+const Rows<EpilogueRow> kAvx2Epilogues = {kRows, 4};
+
+}  // namespace intsim
