@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.arithmetic.accumulate import interval, signed_bits
 from intsim.arithmetic.multiplier import dyadic
-from intsim.arithmetic.rounding import Rounding, round_float
+from intsim.arithmetic.rounding import round_float
 from intsim.calibrate.settings import Scales
+from intsim.calibrate.sources import cells_of, level_bits, scale_of
 from intsim.errors import CalibrationError
 from intsim.ir.chain import (
     Chain,
@@ -32,10 +32,8 @@ from intsim.ir.chain import (
     Terms,
     ToCodes,
 )
-from intsim.ir.float_graph import AVERAGES, CONTRACTIONS, ELEMENTWISE, FloatNode
-from intsim.ir.ops import AdaptiveAveragePool, AveragePool
+from intsim.ir.float_graph import AVERAGES, ELEMENTWISE, FloatNode
 from intsim.ir.quantized import QuantizedGraph, Quantizer
-from intsim.ir.types import Grid, Scale, TensorType
 
 EXACT_BITS = 52
 """Integers of this size and their sums stay exact in float64, with a bit to spare."""
@@ -64,29 +62,30 @@ def build_chain(quantized: QuantizedGraph, node: FloatNode, scales: Scales) -> C
     quantizer = quantized.quantizers[node.name]
     first = quantized.graph.by_name.get(trace.sources[0])
     axis = len(quantized.graph.shapes[first.name]) - 1 if first is not None and first.op == "linear" else 1
-    affine = _affine(trace, quantizer)
     if any(operator.op == "function" for operator in trace.operators):
         return Chain(trace.sources, _float_steps(quantized, trace, quantizer), "table", axis)
-    if first is not None and first.op in AVERAGES:
+    affine = _affine(trace, quantizer)
+    averaged = first is not None and first.op in AVERAGES
+    single = len(trace.sources) == 1 and not averaged
+    if affine is None and not single:
+        raise CalibrationError(
+            f"'{node.name}': only one accumulator can be compared with thresholds, not a sum of values"
+        )
+    if first is not None and averaged:
         return Chain(trace.sources, _division(quantized, first, quantizer, scales), "divide", axis)
-    single = len(trace.sources) == 1
     compared = scales == "threshold" and single and quantizer.grid.element.bits <= THRESHOLD_BITS
     if affine is None or compared:
-        if not single:
-            raise CalibrationError(
-                f"'{node.name}': an addition is rounded by a multiplier, thresholds compare one operand"
-            )
         return Chain(trace.sources, _float_steps(quantized, trace, quantizer), "threshold", axis)
     factor, tail = affine
     out = quantizer.grid.scale.array
     coefficients = [
-        _parameter(sign * _scale_of(quantized, source).array * factor / out)
+        _parameter(sign * scale_of(quantized, source).array * factor / out)
         for source, sign in zip(trace.sources, trace.signs, strict=True)
     ]
     if scales == "pow2" and all((np.frexp(c)[0] == 0.5).all() for c in coefficients):
         return Chain(trace.sources, (Terms(tuple(coefficients)), tail), "shift", axis)
-    level_bits = max(_level_bits(quantized, source) for source in trace.sources)
-    exact_bits = EXACT_BITS - level_bits - len(trace.sources).bit_length()
+    widest = max(level_bits(quantized, source) for source in trace.sources)
+    exact_bits = EXACT_BITS - widest - len(trace.sources).bit_length()
     return Chain(trace.sources, (Terms(snap(coefficients, exact_bits)), tail), "multiplier", axis)
 
 
@@ -165,7 +164,7 @@ def _to_codes(quantizer: Quantizer, low: float = -np.inf, high: float = np.inf) 
 def _float_steps(quantized: QuantizedGraph, trace: Trace, quantizer: Quantizer) -> tuple[Step, ...]:
     """The plain formula on real values: the source's scale, the operators, the quantizer."""
     (source,), (sign,) = trace.sources, trace.signs
-    steps: list[Step] = [Terms((_parameter(sign * _scale_of(quantized, source).array),))]
+    steps: list[Step] = [Terms((_parameter(sign * scale_of(quantized, source).array),))]
     for operator in trace.operators:
         arrays = {name: _parameter(array.astype(np.float64)) for name, array in operator.arrays.items()}
         match operator.op:
@@ -189,62 +188,12 @@ def _division(quantized: QuantizedGraph, pool: FloatNode, quantizer: Quantizer, 
 
     With sums, multiplier and cells of together at most 52 bits, a quotient that is no tie stays clear of every tie.
     """
-    cells = _cells(quantized, pool)
-    coefficient = _parameter(_scale_of(quantized, pool.name).array / quantizer.grid.scale.array)
-    bits = EXACT_BITS - _level_bits(quantized, pool.name) - int(cells.max()).bit_length()
+    cells = cells_of(quantized, pool)
+    coefficient = _parameter(scale_of(quantized, pool.name).array / quantizer.grid.scale.array)
+    bits = EXACT_BITS - level_bits(quantized, pool.name) - int(cells.max()).bit_length()
     terms = Terms((coefficient,) if scales == "pow2" else snap([coefficient], bits))
     divisor = cells if cells.min() != cells.max() else cells.max()
     return terms, Divide(np.asarray(divisor, np.float64)), _to_codes(quantizer)
-
-
-def _cells(quantized: QuantizedGraph, pool: FloatNode) -> NDArray[np.int64]:
-    """How many cells each average has, int64 (H', W')."""
-    grid = _grid(quantized, pool.inputs[0])
-    kind = AveragePool if pool.op == "avg_pool" else AdaptiveAveragePool
-    operator = kind(out=grid, rounding=Rounding.HALF_EVEN, **pool.attributes)
-    return operator.cells(TensorType(grid, quantized.graph.shapes[pool.inputs[0]]))
-
-
-def _scale_of(quantized: QuantizedGraph, source: str) -> Scale:
-    """Real value of one level of a source."""
-    node = quantized.graph.by_name.get(source)
-    if node is not None and node.op == "matmul":
-        return _grid(quantized, node.inputs[0]).scale * _grid(quantized, node.inputs[1]).scale
-    if node is not None and node.op in CONTRACTIONS:
-        return _grid(quantized, node.inputs[0]).scale * quantized.weights[source].weight.type.integer.scale
-    return _grid(quantized, node.inputs[0] if node is not None and node.op in AVERAGES else source).scale
-
-
-def _level_bits(quantized: QuantizedGraph, source: str) -> int:
-    """Signed bits that hold every level of a source, for every possible input."""
-    node = quantized.graph.by_name.get(source)
-    if node is None or node.op not in CONTRACTIONS | AVERAGES:
-        return signed_bits(*_level_range(_grid(quantized, source)))
-    low, high = _level_range(_grid(quantized, node.inputs[0]))
-    if node.op == "matmul":
-        depth = quantized.graph.shapes[node.inputs[0]][-1]
-        other = max(map(abs, _level_range(_grid(quantized, node.inputs[1]))))
-        bound = int(depth or 1) * max(-low, high) * other
-        return signed_bits(-bound, bound)
-    if node.op in AVERAGES:
-        cells = int(_cells(quantized, node).max())
-        return signed_bits(low * cells, high * cells)
-    record = quantized.weights[source]
-    levels = record.weight.levels.reshape(len(record.weight.codes), -1)
-    bounds = interval(levels, low, high, 0 if record.bias is None else record.bias)
-    return signed_bits(min(bounds.minimum), max(bounds.maximum))
-
-
-def _level_range(grid: Grid) -> tuple[int, int]:
-    """Smallest and largest level of any channel."""
-    ranges = [grid.level_range(channel) for channel in range(len(grid.zero_point))]
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
-
-
-def _grid(quantized: QuantizedGraph, name: str) -> Grid:
-    grid = quantized.grid_of(name)
-    assert grid is not None, f"'{name}' has no codes"
-    return grid
 
 
 def _parameter(values: NDArray[Any]) -> Parameter:

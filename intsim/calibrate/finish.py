@@ -11,6 +11,7 @@ from intsim.calibrate.chains import build_chain
 from intsim.calibrate.method import Decision
 from intsim.calibrate.place import Placed
 from intsim.calibrate.settings import Settings
+from intsim.calibrate.sources import grid_of
 from intsim.dtypes import S32
 from intsim.errors import CalibrationError
 from intsim.ir.float_graph import FloatNode
@@ -31,9 +32,8 @@ def finish(placed: Placed, decision: Decision, settings: Settings) -> QuantizedG
     for node in placed.graph.weighted:
         weight = decision.weights[node.name]
         bias = decision.biases.get(node.name, node.arrays.get("bias"))
-        operand = grids.grid_of(node.inputs[0])
-        assert operand is not None, f"'{node.inputs[0]}' has no codes"
-        levels = None if bias is None else round_bias(node, bias, operand.scale * weight.type.integer.scale)
+        scale = grid_of(grids, node.inputs[0]).scale * weight.type.integer.scale
+        levels = None if bias is None else round_bias(node, bias, scale)
         weights[node.name] = QuantizedWeight(weight, levels)
     if settings.power_of_two:
         scales = {name: quantizer.grid.scale for name, quantizer in quantizers.items()}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 1 << 16
 """Values kept of each tensor."""
-BATCH = 50
+BATCH = 25
+"""Images at a time, small enough for ImageNet's activations."""
 
 
 @dataclass(frozen=True, eq=False)

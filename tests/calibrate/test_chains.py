@@ -240,11 +240,15 @@ def test_learned_thresholds_are_compared_on_real_values(strict: bool) -> None:
     lower(quantized)
 
 
-def test_thresholds_of_a_sum_are_refused() -> None:
+@pytest.mark.parametrize("op", ["add", "pool"])
+def test_thresholds_of_a_sum_are_refused(op: str) -> None:
     case = Case(seed=9)
-    case.net.add("add", "conv", "s")
-    with pytest.raises(CalibrationError, match="'q': an addition is rounded by a multiplier"):
-        case.chain("add", quantizer("u2", 0.5, thresholds=np.array([0.1, 0.2, 0.3])), "multiplier")
+    if op == "add":
+        case.net.add("add", "conv", "s")
+    else:
+        case.net.node("pool", "adaptive_avg_pool", "s", (None, 4, 1, 1), output=(1, 1))
+    with pytest.raises(CalibrationError, match="'q': only one accumulator can be compared"):
+        case.chain(op, quantizer("u2", 0.5, thresholds=np.array([0.1, 0.2, 0.3])), "multiplier")
 
 
 @given(st.integers(0, 2**32), st.integers(2, 8), st.integers(1, 3), st.sampled_from(["conv", "add"]))

@@ -75,7 +75,7 @@ def test_mobilenet_is_placed(zoo: ModuleType) -> None:
 
 
 def test_resnet20_at_four_bits(zoo: ModuleType, resnet20: FloatGraph) -> None:
-    """500 images; two standard errors below what all 5,000 give. With test_targets: the whole set."""
+    """500 images: two standard errors below what all 5,000 give."""
     calibration, _ = zoo.cifar10("train", 200)
     images, labels = zoo.cifar10("test", 500)
     settings = Settings(weight_bits=4, act_bits=4, scales="pow2")
@@ -91,11 +91,13 @@ def test_resnet20_at_four_bits(zoo: ModuleType, resnet20: FloatGraph) -> None:
 def test_targets_of_resnet20(zoo: ModuleType, resnet20: FloatGraph, bits: int, scales: str, least: float) -> None:
     calibration, _ = zoo.cifar10_calibration()
     settings = Settings(weight_bits=bits, act_bits=bits, scales=scales)  # type: ignore[arg-type]
-    assert top1(resnet20, calibration, *zoo.cifar10_evaluation(), settings) >= least
+    images, labels = zoo.cifar10_evaluation()
+    assert top1(resnet20, calibration, images, labels, settings) >= least
 
 
 @pytest.mark.slow
 def test_target_of_mobilenet(zoo: ModuleType) -> None:
     graph = capture(zoo.mobilenet_v2(), torch.zeros(2, 3, 224, 224))
     calibration, _ = zoo.imagenet_calibration()
-    assert top1(graph, calibration, *zoo.imagenet_evaluation(), Settings()) >= 85.2
+    images, labels = zoo.imagenet_evaluation()
+    assert top1(graph, calibration, images, labels, Settings()) >= 85.2
