@@ -67,26 +67,28 @@ def test_shift_at_every_tie(isa: str, rounding: str, first: bool) -> None:
     first=st.booleans(),
     channels=st.integers(1, 20),
     wide=st.booleans(),
-    data=st.data(),
+    bits=st.integers(1, 8),
+    largest=st.sampled_from([100, 1 << 20, 1 << 31]),
+    seed=st.integers(0, 1 << 32),
 )
 def test_scale_in_any_range(
-    isa: str, rounding: str, first: bool, channels: Any, wide: Any, data: st.DataObject
+    isa: str, rounding: str, first: bool, channels: int, wide: bool, bits: int, largest: int, seed: int
 ) -> None:
     """Multipliers of 31 bits, shifts of 62 and to the left, both ends of int32: whichever kernel takes them."""
-    lists = lambda low, high: st.lists(st.integers(low, high), min_size=channels, max_size=channels)  # noqa: E731
-    limit = (1 << 31) - 1
-    multiplier = data.draw(lists(-limit, limit)) if wide else [1] * channels
-    shift = data.draw(lists(0, 62) if wide else lists(-31, 31))
-    largest = data.draw(st.sampled_from([100, 1 << 20, 1 << 31]))
-    acc = [data.draw(lists(-largest, largest - 1)) for _ in range(3)]
-    bits = data.draw(st.integers(1, 8))
-    smallest = data.draw(st.sampled_from([0, -(1 << bits - 1)]))
-    zero_point = data.draw(st.integers(-300, 300))
-    low, high = sorted(data.draw(st.tuples(*[st.integers(smallest, smallest + (1 << bits) - 1)] * 2)))
+    rng = np.random.default_rng(seed)
+    limit = rng.integers(2, 32)
+    multiplier = rng.integers(1 - (1 << limit - 1), 1 << limit - 1, channels) if wide else np.ones(channels, np.int64)
+    shift = rng.integers(0, 63, channels) if wide else rng.integers(-31, 32, channels)
+    acc = rng.integers(-largest, largest, (3, channels)) >> rng.integers(0, 20, (3, channels))
+    acc[0] = rng.choice([-largest, largest - 1], channels)
+    smallest = -(1 << bits - 1) if rng.random() < 0.5 else 0
+    zero_point = int(rng.integers(-300, 300))
+    low, high = np.sort(rng.integers(smallest, smallest + (1 << bits), 2)).tolist()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTSIM_ISA", isa)
         spec = scale_spec(multiplier, shift, rounding, zero_point, first, low, high, bits, smallest)
         result = requantize(spec, acc, bits, -largest, largest - 1)
+    multiplier, shift, acc = multiplier.tolist(), shift.tolist(), acc.tolist()
     expected = [
         [scaled(a, m, s, rounding, zero_point, first, low, high) - smallest
          for a, m, s in zip(row, multiplier, shift, strict=True)]
@@ -111,23 +113,23 @@ def counted(acc: Any, thresholds: Any, base: Any, strict: Any, descending: Any) 
     bits=st.integers(1, 8),
     signed=st.booleans(),
     center=st.sampled_from([0, 32767, -32768, (1 << 31) - 1, -(1 << 31), 1 << 20]),
-    data=st.data(),
+    seed=st.integers(0, 1 << 32),
 )
-def test_thresholds(isa: str, channels: Any, bits: int, signed: bool, center: Any, data: st.DataObject) -> None:
+def test_thresholds(isa: str, channels: int, bits: int, signed: bool, center: int, seed: int) -> None:
     """Duplicates, both sides and directions, values on and beside the thresholds, at the ends of int16 and int32."""
-    count = data.draw(st.integers(0, min(12, (1 << bits) - 1)))
-    near = st.integers(max(center - 9, INT32[0]), min(center + 9, INT32[1]))
-    row = st.lists(near | st.sampled_from([-(1 << 63), (1 << 63) - 1]), min_size=count, max_size=count).map(sorted)
-    thresholds = [data.draw(row) for _ in range(channels)]
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(0, min(13, 1 << bits)))
+    near = max(center - 9, INT32[0]), min(center + 9, INT32[1]) + 1
+    rows = rng.integers(*near, (channels, count))
+    ends = rng.choice([-(1 << 63), (1 << 63) - 1], rows.shape)  # rows are filled up with these
+    thresholds = np.sort(np.where(rng.random(rows.shape) < 0.2, ends, rows), axis=1)
     smallest = -(1 << bits - 1) if signed else 0
-    base = [data.draw(st.integers(smallest, smallest + (1 << bits) - 1 - count)) for _ in range(channels)]
-    strict, descending = ([data.draw(st.integers(0, 1)) for _ in range(channels)] for _ in range(2))
-    acc = [[data.draw(near) for _ in range(channels)] for _ in range(4)]
+    base = rng.integers(smallest, smallest + (1 << bits) - count, channels)
+    strict, descending = rng.integers(0, 2, (2, channels))
+    acc = rng.integers(*near, (5, channels))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTSIM_ISA", isa)
-        table = np.array(thresholds, np.int64).reshape(channels, count)
-        spec = native.ThresholdSpec(table, *map(np.array, (base, strict, descending)), bits, smallest)
-        result = requantize(spec, acc, bits)
+        result = requantize(native.ThresholdSpec(thresholds, base, strict, descending, bits, smallest), acc, bits)
     columns = list(zip(thresholds, base, strict, descending, strict=True))
     assert result.tolist() == [[counted(a, *c) - smallest for a, c in zip(r, columns, strict=True)] for r in acc]
 
@@ -158,7 +160,9 @@ def test_every_epilogue_kernel_behind_a_convolution(
         multiplier = {"shift": 1, "multiplier": 3 << 20, "wide": (1 << 31) - 1}[kernel.scheme]
         shift = {"shift": 4, "multiplier": 25, "wide": 0}[kernel.scheme]
         spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
-        expected = np.vectorize(lambda a: scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top))(acc)
+        values, where = np.unique(acc, return_inverse=True)
+        codes = [scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top) for a in values]
+        expected = np.array(codes)[where].reshape(acc.shape)
     conv = native.Conv("layer", weights, bias, 9, act_bits=4, epilogue=spec)
     assert conv.epilogue_kernel == kernel.name
     out = native.ByteImages(2, 5, 5, 37, act_bits)
