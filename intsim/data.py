@@ -45,20 +45,25 @@ def load_data(reference: str) -> Dataset:
     """
     try:
         inputs, labels = _read_npz(Path(reference)) if reference.endswith(".npz") else _call(reference)
-        arrays = inputs if isinstance(inputs, tuple) else (inputs,)
-        names = [f"inputs[{i}]" for i in range(len(arrays))] if len(arrays) != 1 else ["inputs"]
-        checked = tuple(_input(array, name) for array, name in zip(arrays, names, strict=True))
-        if not checked:
-            raise InputError("inputs is empty: expected at least one array")
-        for array, name in zip(checked, names, strict=True):
-            if len(array) != len(checked[0]):
-                raise InputError(f"{name} has {len(array)} samples but {names[0]} has {len(checked[0])}")
-        return Dataset(checked, None if labels is None else _labels(labels, len(checked[0])), reference)
+        return as_dataset(inputs, labels, reference)
     except InputError as error:
         message = str(error)
         raise InputError(
             message if message.startswith("DATA ") else f"DATA {reference}: {message}"
         ) from error.__cause__
+
+
+def as_dataset(inputs: Any, labels: Any = None, source: str = "data") -> Dataset:
+    """The data set of arrays or tensors, `inputs` a tuple where a network has several. InputError as above."""
+    arrays = inputs if isinstance(inputs, tuple) else (inputs,)
+    names = [f"inputs[{i}]" for i in range(len(arrays))] if len(arrays) != 1 else ["inputs"]
+    checked = tuple(_input(array, name) for array, name in zip(arrays, names, strict=True))
+    if not checked:
+        raise InputError("inputs is empty: expected at least one array")
+    for array, name in zip(checked, names, strict=True):
+        if len(array) != len(checked[0]):
+            raise InputError(f"{name} has {len(array)} samples but {names[0]} has {len(checked[0])}")
+    return Dataset(checked, None if labels is None else _labels(labels, len(checked[0])), source)
 
 
 def _call(reference: str) -> tuple[Any, Any]:

@@ -40,7 +40,13 @@ NEIGHBOURS = {
 }
 # What only some files may import: those whose path starts with one of these.
 RESERVED = {
-    "torch": ("intsim/frontend/", "intsim/calibrate/", "intsim/benchmark/peers.py", "intsim/demo/network.py"),
+    "torch": (
+        "intsim/frontend/",
+        "intsim/calibrate/",
+        "intsim/benchmark/peers.py",
+        "intsim/demo/network.py",
+        "intsim/verbs.py",  # for the type of an argument
+    ),
     "numba": ("intsim/backends/numba.py", "intsim/backends/_numba_kernels.py"),
     "intsim._native": ("intsim/backends/native.py", "intsim/backends/native_steps.py"),
 }

@@ -39,5 +39,6 @@ except SystemExit as leave:
 def test_an_unknown_verb_names_those_there_are() -> None:
     import intsim
 
-    with pytest.raises(AttributeError, match="'quantise'; its verbs are estimate, load, prove, quantize, verify"):
+    verbs = "estimate, evaluate, load, prove, quantize, verify"
+    with pytest.raises(AttributeError, match=f"'quantise'; its verbs are {verbs}"):
         _ = intsim.quantise

@@ -50,8 +50,9 @@ def jitter(images: Tensor) -> Tensor:
 class RoundedConv(nn.Module):
     """A convolution and its BatchNorm as one: weights folded, then rounded to 2 bits on the best power-of-two scale."""
 
-    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d):
+    def __init__(self, conv: nn.Module, bn: nn.Module):
         super().__init__()
+        assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
         self.conv, self.bn, self.rounding = conv, bn, False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,14 +79,18 @@ def rounded(weight: Tensor) -> Tensor:
 
 def fold(net: DigitsNet) -> list[RoundedConv]:
     """Puts a RoundedConv in the place of every convolution inside the blocks, with the same parameters."""
-    found = []
+    found: list[RoundedConv] = []
+
+    def replace(block: nn.Module, conv: str, bn: str) -> None:
+        found.append(RoundedConv(block.get_submodule(conv), block.get_submodule(bn)))
+        block.register_module(conv, found[-1])
+        block.register_module(bn, nn.Identity())
+
     for block in (net.block1, net.block2, net.block3):
-        block.conv1, block.bn1 = RoundedConv(block.conv1, block.bn1), nn.Identity()
-        block.conv2, block.bn2 = RoundedConv(block.conv2, block.bn2), nn.Identity()
-        found += [block.conv1, block.conv2]
+        replace(block, "conv1", "bn1")
+        replace(block, "conv2", "bn2")
         if isinstance(block.shortcut, nn.Sequential):
-            block.shortcut = RoundedConv(*block.shortcut)
-            found.append(block.shortcut)
+            replace(block.shortcut, "0", "1")
     return found
 
 

@@ -33,7 +33,7 @@ def interleave(competitors: Mapping[str, Callable[[], Any]], rounds: int = 15, w
     """
     times: dict[str, list[float]] = {name: [] for name in competitors}
     for number in range(-warm_up, rounds):
-        order = list(competitors) if number % 2 else list(reversed(competitors))
+        order = list(competitors)[:: 1 if number % 2 else -1]
         for name in order:
             start = time.perf_counter_ns()
             competitors[name]()

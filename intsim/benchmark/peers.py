@@ -19,7 +19,7 @@ def torch_float32(
     """
     torch.set_num_threads(threads)
     images = torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last)
-    fast = deepcopy(model).eval().to(memory_format=torch.channels_last)
+    fast = deepcopy(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def run() -> NDArray[np.float32]:

@@ -134,6 +134,9 @@ class Chain:
         """The chain of one channel, with parameters per tensor."""
         return replace(self, steps=tuple(_at_channel(step, channel) for step in self.steps))
 
+    def __str__(self) -> str:
+        return f"{self.form}[{' '.join(type(step).__name__ for step in self.steps)}]"
+
     @property
     def tail(self) -> ToCodes | CountThresholds:
         last = self.steps[-1]

@@ -24,6 +24,7 @@ from intsim.errors import GraphError
 from intsim.ir.attributes import Inline, decode_grid, decode_op, encode_fields, encode_grid
 from intsim.ir.check import check
 from intsim.ir.graph import Graph, Node
+from intsim.ir.op import Op
 from intsim.ir.types import TensorType, Value
 
 _INPUT = re.compile(r'input %(\S+) : (\S+?)(\[[^\]]*\])(?: (\{.*\}|"\w+"))?')
@@ -33,7 +34,10 @@ _ARRAYS = Inline()
 
 
 def print_graph(graph: Graph, elide: bool = False) -> str:
-    """Text of a graph; with `elide` the data of constants and per-channel numbers is left out."""
+    """Text of a graph; with `elide` the data of constants and per-channel numbers is left out.
+
+    Only elided text can show a graph between two passes of lowering, with float chains in it.
+    """
     lines = [f"meta {json.dumps(dict(graph.metadata))}"] if graph.metadata else []
     for name, type in graph.inputs.items():
         lines.append(f"input %{name} : {type}" + ("" if type.grid is None else f" {_grid(type, elide)}"))
@@ -41,8 +45,7 @@ def print_graph(graph: Graph, elide: bool = False) -> str:
         data = "" if elide else f" = {_encode_codes(constant)}"
         lines.append(f"const %{name} : {constant.type} {_grid(constant.type, elide)}{data}")
     for node in graph.nodes:
-        attributes = encode_fields(node.op, _ARRAYS)
-        shown = "".join(f" {key}={json.dumps(value)}" for key, value in attributes.items())
+        shown = "".join(f" {key}={value}" for key, value in _attributes(node.op, elide).items())
         inputs = ", ".join(f"%{name}" for name in node.inputs)
         lines.append(f"%{node.name} = {node.mnemonic}({inputs}){shown} : {graph.types[node.name]}")
     lines += [f"output %{name}" for name in graph.outputs]
@@ -106,6 +109,15 @@ def _parse_node(line: str) -> tuple[Node, str]:
 def _shape(text: str) -> tuple[int | None, ...]:
     items = [item.strip() for item in text[1:-1].split(",") if item.strip()]
     return tuple(None if item == "N" else int(item) for item in items)
+
+
+def _attributes(op: Op, elide: bool) -> dict[str, str]:
+    try:
+        return {key: json.dumps(value) for key, value in encode_fields(op, _ARRAYS).items()}
+    except GraphError:
+        if not elide:
+            raise
+        return {key: str(value) for key, value in vars(op).items() if value is not None}
 
 
 def _grid(type: TensorType, elide: bool) -> str:

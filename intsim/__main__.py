@@ -1,0 +1,5 @@
+"""`python -m intsim` is the command `intsim`."""
+
+from intsim.cli import main
+
+main()

@@ -1,0 +1,26 @@
+"""intsim inspect: the integer graph as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, astuple, fields
+
+from intsim.cli.options import File, Json
+
+
+def inspect(file: File, json: Json = False) -> None:
+    """Print the integer graph: types, scales and rounding rules, and for each layer its kernel and its bytes."""
+    from intsim.backends.native import NativeBackend
+    from intsim.cli.console import print_json, print_table
+    from intsim.ir.text import print_graph
+    from intsim.reporting.layers import LayerSummary, summarize
+    from intsim.verbs import load
+
+    graph = load(file).graph
+    text, layers = print_graph(graph, elide=True), summarize(graph, NativeBackend(graph).kernels)
+    if json:
+        document = {"metadata": dict(graph.metadata), "file_bytes": file.stat().st_size, "text": text}
+        print_json(document | {"layers": [asdict(layer) for layer in layers]})
+        return
+    print(text)
+    print_table([field.name.replace("_", " ") for field in fields(LayerSummary)], map(astuple, layers))
+    print(f"  {file}: {file.stat().st_size:,} bytes, {sum(layer.macs for layer in layers):,} MACs an image")

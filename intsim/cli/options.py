@@ -1,0 +1,21 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="An .intsim file.")]
+Data = Annotated[
+    str,
+    typer.Option("--data", metavar="DATA", help="path/file.py:callable, package.module:callable or an .npz file."),
+]
+BackendName = Annotated[
+    str, typer.Option("--backend", metavar="native|numba|reference", help="What runs the integer graph.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="At most so many; as many as the process may use unless given.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

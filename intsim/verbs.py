@@ -1,0 +1,287 @@
+"""What a user can do: one function for each command, with the same arguments.
+
+A model is an .intsim file, by its path, or what `quantize` and `load` return. Data is a reference (see intsim.data),
+(inputs, labels) or a Dataset. Whatever is wrong with an argument raises an IntsimError, and no verb leaves a
+half-written file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intsim.backends import load_backend
+from intsim.data import Dataset, as_dataset, load_data
+from intsim.errors import InputError, one_of
+from intsim.ir.file import Model, load, save, write_atomically
+from intsim.ir.graph import Graph
+from intsim.ir.types import Value
+from intsim.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
+
+    from intsim.calibrate.settings import Scales
+    from intsim.costing import Estimate, Target
+    from intsim.ir.float_graph import FloatGraph
+    from intsim.verification import Certificate, Report
+
+__all__ = ["Accuracy", "Model", "estimate", "evaluate", "load", "prove", "quantize", "run", "verify"]
+
+Data = str | Dataset | tuple[Any, Any]
+
+IMAGES_AT_ONCE = 125
+"""Images between two steps of a progress bar."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many samples have their label as the output with the highest real value."""
+
+    correct: int
+    samples: int
+
+    @property
+    def top1(self) -> float:
+        """Between 0 and 1."""
+        return self.correct / self.samples
+
+
+def quantize(
+    model: str | torch.nn.Module,
+    data: Data,
+    *,
+    method: str = "mse",
+    weight_bits: int = 8,
+    act_bits: int = 8,
+    scales: str = "multiplier",
+    widths: str | Path | None = None,
+    first_last_bits: int = 8,
+    residual_bits: int = 8,
+    profile: str = "torch",
+    input: str = "float32",
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    seed: int = 0,
+    output: str | Path | None = None,
+    inspect: Callable[[str, Graph], None] | None = None,
+    progress: Progress = silent,
+) -> Model:
+    """Turn a trained network into integers.
+
+    model            an nn.Module, or a reference to a callable that returns one
+    data             images to calibrate on, like those that the network was trained on
+    method           one of intsim.calibrate.METHODS
+    scales           pow2, multiplier or threshold
+    widths           TOML file with the widths of single layers
+    first_last_bits  of weights and activations of the first and the last layer
+    residual_bits    of what residual additions read and make
+    input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer
+    output           .intsim file to write
+    inspect          called with the name of each lowering pass and the graph after it
+    raises           InputError, CaptureError, CalibrationError or LoweringError, each with the layer that it is about
+    """
+    _needs_torch("quantize")
+    from intsim.calibrate import quantize_graph
+    from intsim.calibrate.settings import Pixels, Settings
+    from intsim.calibrate.widths import read_widths
+    from intsim.frontend.execute import as_tensor
+    from intsim.lower import lower
+
+    one_of("profile", profile, ("torch",))
+    one_of("input", input, ("float32", "u8"))
+    settings = Settings(
+        method=method,
+        weight_bits=weight_bits,
+        act_bits=act_bits,
+        scales=cast("Scales", scales),  # which the settings check
+        first_last_bits=first_last_bits,
+        residual_bits=residual_bits,
+        widths={} if widths is None else read_widths(Path(widths)),
+        pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
+        seed=seed,
+    )
+    path = None if output is None else _writable(output)
+    images = _dataset(data).inputs
+    graph = _capture(model, images)
+    quantized = quantize_graph(graph, tuple(map(as_tensor, images)), settings, progress)
+    result = Model(lower(quantized, inspect), quantized)
+    if path is not None:
+        save(path, result)
+    return result
+
+
+def verify(
+    model: str | Path | Model,
+    data: Data,
+    *,
+    float_model: str | torch.nn.Module | None = None,
+    sample: int = 64,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Check the three claims of bit-exactness on data, layer by layer; `Report.bit_exact` speaks of the first two.
+
+    float_model  the network that the model was made from: another one is refused
+    sample       images that the reference backend runs on, which is slow; all others run on everything
+    """
+    from intsim.verification import verify as verify_model
+
+    checked, dataset = _model(model), _dataset(data)
+    if float_model is not None:
+        _expect_made_from(checked, float_model, dataset)
+    return verify_model(checked, dataset.inputs, sample=sample, threads=threads, progress=progress)
+
+
+def prove(model: str | Path | Model, *, output: str | Path | None = None, progress: Progress = silent) -> Certificate:
+    """Prove for every possible input of every layer that nothing overflows and that it equals its float chain.
+
+    output  .json file for the certificate
+    """
+    from intsim.verification import prove as prove_model
+
+    path = None if output is None else _writable(output)
+    certificate = prove_model(_model(model), progress=progress)
+    if path is not None:
+        write_atomically(path, json.dumps(certificate.to_dict(), allow_nan=False).encode())
+    return certificate
+
+
+def run(
+    model: str | Path | Model,
+    data: Data,
+    *,
+    backend: str = "native",
+    threads: int | None = None,
+    everything: bool = False,
+    output: str | Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, NDArray[Any]]:
+    """Codes of the outputs for every image, or with `everything` of every layer, in order of evaluation.
+
+    output  .npz file to write, with one array for each
+    """
+    path = None if output is None else _writable(output)
+    graph, dataset = _model(model).graph, _dataset(data)
+    wanted = tuple(node.name for node in graph) if everything else graph.outputs
+    batches = list(_batches(graph, dataset, backend, threads, wanted, progress))
+    codes = {name: np.concatenate([batch[name].codes for batch in batches]) for name in wanted}
+    if path is not None:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **codes)
+        write_atomically(path, buffer.getvalue())
+    return codes
+
+
+def evaluate(
+    model: str | Path | Model,
+    data: Data,
+    *,
+    backend: str = "native",
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Accuracy:
+    """Count the samples whose label is the output with the highest real value."""
+    graph, dataset = _model(model).graph, _dataset(data)
+    labels, scores = dataset.labels, graph.types[graph.outputs[0]]
+    if labels is None:
+        raise InputError(f"DATA {dataset.source}: has no labels, and accuracy needs them")
+    if scores.rank != 2:
+        raise InputError(f"'{graph.outputs[0]}': accuracy needs one score for each class, the output is {scores}")
+    batches = _batches(graph, dataset, backend, threads, graph.outputs[:1], progress)
+    best = np.concatenate([batch[graph.outputs[0]].reals.argmax(1) for batch in batches])
+    return Accuracy(int(np.count_nonzero(best == labels)), len(labels))
+
+
+def estimate(
+    model: str | Path | Model, target: str | Path | Target, *, array: str | None = None, batch: int = 1
+) -> Estimate:
+    """Cycles, traffic and energy of a model, or of the layers in a topology file (.csv), on an accelerator.
+
+    target  a name of intsim.costing.list_targets(), a .toml file, or a loaded target
+    array   rows and columns instead of the target's own, such as "16x8"
+    """
+    from intsim.costing import estimate as estimate_layers
+    from intsim.costing import layers_of
+    from intsim.costing.topology import read_topology
+
+    if isinstance(model, Model) or Path(model).suffix != ".csv":
+        layers = layers_of(_model(model).graph)
+    else:
+        layers = read_topology(model)
+    return estimate_layers(layers, target, array, batch)
+
+
+def _model(model: str | Path | Model) -> Model:
+    return model if isinstance(model, Model) else load(model)
+
+
+def _dataset(data: Data) -> Dataset:
+    match data:
+        case Dataset():
+            return data
+        case str():
+            return load_data(data)
+        case (inputs, labels):
+            return as_dataset(inputs, labels)
+    raise InputError(f"data: expected a reference, an .npz file or (inputs, labels), got {type(data).__name__}")
+
+
+def _capture(model: str | torch.nn.Module, inputs: Sequence[NDArray[Any]]) -> FloatGraph:
+    from intsim.frontend.capture import capture
+    from intsim.frontend.execute import as_tensor
+    from intsim.frontend.reference import load_model
+
+    return capture(load_model(model) if isinstance(model, str) else model, *map(as_tensor, inputs))
+
+
+def _batches(
+    graph: Graph,
+    dataset: Dataset,
+    backend: str,
+    threads: int | None,
+    wanted: Sequence[str],
+    progress: Progress,
+) -> Iterator[dict[str, Value]]:
+    """Wanted values of the samples, some at a time."""
+    engine = load_backend(backend, graph, threads)
+    progress(backend, 0, len(dataset))
+    for start in range(0, len(dataset), IMAGES_AT_ONCE):
+        stop = min(start + IMAGES_AT_ONCE, len(dataset))
+        yield engine.run(*(array[start:stop] for array in dataset.inputs), wanted=wanted)
+        progress(backend, stop, len(dataset))
+
+
+def _expect_made_from(model: Model, reference: str | torch.nn.Module, dataset: Dataset) -> None:
+    """InputError unless the network has the layers with weights that the model has."""
+    _needs_torch("verify with a float model")
+    layers = {} if model.quantized is None else model.quantized.weights
+    ours = {name: layer.weight.codes.shape for name, layer in layers.items()}
+    theirs = {node.name: node.arrays["weight"].shape for node in _capture(reference, dataset.inputs).weighted}
+    for name in [*ours, *theirs]:
+        if ours.get(name) != theirs.get(name):
+            found = f"{ours.get(name, 'absent')} in the file, {theirs.get(name, 'absent')} in the network"
+            raise InputError(f"the file was not made from this network: weight of '{name}' is {found}")
+
+
+def _writable(path: str | Path) -> Path:
+    """The path of a file that can be written, before any long work begins."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file")
+    return path
+
+
+def _needs_torch(verb: str) -> None:
+    if find_spec("torch") is None:
+        raise InputError(f"{verb} needs PyTorch, which is not installed: pip install 'intsim[torch]'")

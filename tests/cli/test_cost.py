@@ -1,0 +1,59 @@
+"""intsim cost and intsim targets: the figures of the cost model, with the fields that others read."""
+
+from __future__ import annotations
+
+import pytest
+
+from intsim.costing import estimate, layers_of, list_targets
+from intsim.ir.file import load
+
+pytestmark = pytest.mark.torchless
+
+TOPOLOGY = """Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
+Conv1, 34, 34, 3, 3, 3, 16, 1,
+"""
+
+
+@pytest.mark.parametrize("target", list_targets())
+def test_the_document_is_the_estimate(intsim, model, target):
+    result = intsim("cost", model, "--target", target, "--batch", 2, "--array", "8x4", "--json")
+    assert result.status == 0
+    assert result.json == estimate(layers_of(load(model).graph), target, "8x4", 2).to_dict()
+    fields = {"name", "macs", "cycles", "compute_cycles", "stall_cycles", "dram_bits", "energy_pj"}
+    assert {"target", "total_cycles", "compute_cycles", "stall_cycles", "energy_pj"} <= set(result.json)
+    assert all(fields <= set(layer) for layer in result.json["layers"])
+
+
+def test_the_table_names_every_layer_and_the_total(intsim, model):
+    result = intsim("cost", model, "--target", "bitfusion")
+    assert result.status == 0
+    assert all(name in result.out for name in ("conv", "product", "fc", "total", "note: "))
+
+
+def test_a_topology_has_a_cost_too(intsim, tmp_path):
+    path = tmp_path / "net.csv"
+    path.write_text(TOPOLOGY)
+    result = intsim("cost", path, "--target", "systolic_ws", "--json")
+    assert [(layer["name"], layer["macs"]) for layer in result.json["layers"]] == [("Conv1", 32 * 32 * 27 * 16)]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("bitfuson", "did you mean 'bitfusion'"), ("mine.toml", "cannot be read"), ("", "unknown")],
+)
+def test_an_unknown_target_names_those_there_are(intsim, model, target, message):
+    complaint = intsim("cost", model, "--target", target).complaint
+    assert message in complaint
+    assert "systolic_ws" in complaint
+
+
+@pytest.mark.parametrize("arguments", [("--array", "8"), ("--array", "0x8"), ("--batch", "0")])
+def test_extents_are_positive(intsim, model, arguments):
+    assert arguments[0].strip("-") in intsim("cost", model, "--target", "bitfusion", *arguments).complaint
+
+
+def test_targets_lists_them_all(intsim):
+    document = intsim("targets", "--json").json
+    assert [target["name"] for target in document["targets"]] == list_targets()
+    table = intsim("targets").out
+    assert all(name in table for name in list_targets())

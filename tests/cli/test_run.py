@@ -1,0 +1,67 @@
+"""intsim run and intsim eval: codes and accuracy, whatever the backend and the batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from intsim import verbs
+from intsim.backends import BACKENDS
+from intsim.backends.reference import ReferenceBackend
+from intsim.ir.file import load
+
+pytestmark = pytest.mark.torchless
+
+
+def expected(model, data, wanted):
+    with np.load(data) as archive:
+        return ReferenceBackend(load(model).graph).run(archive["inputs"], wanted=wanted)
+
+
+def assert_holds(path, values):
+    with np.load(path) as archive:
+        assert set(archive) == set(values)
+        for name, value in values.items():
+            assert archive[name].dtype == value.codes.dtype
+            assert np.array_equal(archive[name], value.codes)
+
+
+@pytest.mark.parametrize("images_at_once", [1, 3, 100])
+def test_run_writes_the_codes_of_the_outputs(intsim, model, data, tmp_path, monkeypatch, images_at_once):
+    monkeypatch.setattr(verbs, "IMAGES_AT_ONCE", images_at_once)
+    output = tmp_path / "codes.npz"
+    result = intsim("run", model, "--data", data, "-o", output, "--backend", "reference", "--json")
+    assert result.status == 0
+    outputs = load(model).graph.outputs
+    assert [array["name"] for array in result.json["arrays"]] == list(outputs)
+    assert_holds(output, expected(model, data, outputs))
+
+
+def test_run_writes_every_layer_on_request(intsim, model, data, tmp_path):
+    output = tmp_path / "codes.npz"
+    assert intsim("run", model, "--data", data, "-o", output, "--backend", "reference", "--all").status == 0
+    assert_holds(output, expected(model, data, [node.name for node in load(model).graph]))
+
+
+def test_eval_counts_the_highest_real_values(intsim, model, data):
+    result = intsim("eval", model, "--data", data, "--backend", "reference", "--json")
+    assert result.status == 0
+    with np.load(data) as archive:
+        labels = archive["labels"]
+    scores = expected(model, data, ["fc"])["fc"].reals
+    right = sum(int(row.argmax()) == label for row, label in zip(scores, labels, strict=True))
+    assert result.json == {"samples": 7, "top1": right / 7, "backend": "reference"}
+    assert f"{right} of 7" in intsim("eval", model, "--data", data, "--backend", "reference").out
+
+
+def test_eval_needs_labels(intsim, model, data):
+    with np.load(data) as archive:
+        np.savez(data, inputs=archive["inputs"])
+    assert "no labels" in intsim("eval", model, "--data", data).complaint
+
+
+@pytest.mark.parametrize("name", ["natve", "cuda"])
+def test_an_unknown_backend_names_those_there_are(intsim, model, data, name):
+    complaint = intsim("eval", model, "--data", data, "--backend", name).complaint
+    assert all(backend in complaint for backend in BACKENDS)
+    assert ("did you mean 'native'" in complaint) == (name == "natve")
