@@ -7,12 +7,13 @@ each layer fed with the codes that the exact network has there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from intsim.frontend.execute import along, as_tensor, run_node
-from intsim.frontend.mirror import to_levels
+from intsim.frontend.mirror import padded, to_levels
 from intsim.ir.float_graph import FloatNode
 from intsim.ir.quantized import QuantizedGraph
 
@@ -79,6 +80,11 @@ class FakeQuant:
         return self._node(node, *(self._real(source, codes) for source in node.inputs))
 
     def _node(self, node: FloatNode, *operands: Tensor) -> Tensor:
+        if node.name in self.quantized.pad_codes:
+            (x,), code = operands, self.quantized.pad_codes[node.name]
+            outside = self._dequantize(node.inputs[0], torch.full_like(x[:1, :, :1, :1], code))
+            operands = (padded(x, node, outside),)
+            node = replace(node, attributes={**node.attributes, "padding": (0, 0, 0, 0)})
         return run_node(node, *operands, arrays=self.arrays.get(node.name))
 
     def _dequantize(self, name: str, codes: Tensor) -> Tensor:

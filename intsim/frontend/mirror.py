@@ -7,7 +7,8 @@ comes out must equal the integer graph on every element.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,16 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intsim.arithmetic.accumulate import interval
-from intsim.arithmetic.rounding import Rounding
-from intsim.frontend.execute import FUNCTIONS, along, as_tensor, run_node
-from intsim.ir import chain as steps
-from intsim.ir.chain import Chain, Step
+from intsim.arithmetic.accumulate import Accumulator, interval
+from intsim.errors import BackendError
+from intsim.frontend.execute import along, as_tensor, run_node
+from intsim.frontend.run_chain import run_chain
 from intsim.ir.float_graph import AVERAGES, CONTRACTIONS, ELEMENTWISE, FloatNode
 from intsim.ir.quantized import QuantizedGraph
 from intsim.ir.types import Grid
 
 FLOAT32_EXACT = 1 << 24
+FLOAT64_EXACT = 1 << 53
+ELEMENTS_AT_ONCE = 1 << 24  # of the largest tensor: 128 MiB in float64
 
 
 class Mirror:
@@ -37,6 +39,10 @@ class Mirror:
         for node in quantized.graph.weighted:
             record = quantized.weights[node.name]
             self.bounds[node.name] = self._bound(node)
+            if self.bounds[node.name] >= FLOAT64_EXACT:
+                raise BackendError(f"{node}: sums of up to {self.bounds[node.name]} are beyond float64 and the mirror")
+            if self._register(node).overflow == "saturate":
+                raise BackendError(f"{node}: the mirror does not saturate: its sums have no order of additions")
             kind = torch.float32 if self.bounds[node.name] < FLOAT32_EXACT else torch.float64
             bias = None if record.bias is None else as_tensor(record.bias).to(kind)
             self.weights[node.name] = (as_tensor(record.weight.levels).to(kind), bias)
@@ -47,21 +53,28 @@ class Mirror:
         inputs  one tensor for each graph input, float32 (N, ...), or codes where the input is quantized already
         wanted  names to return; None returns all
         """
+        shapes = self.quantized.graph.shapes.values()
+        largest = max(math.prod(extent or 1 for extent in shape) for shape in shapes)
+        images = max(1, ELEMENTS_AT_ONCE // largest)
+        with torch.no_grad(), sums_of_products():
+            parts = [self._run(chunk, wanted) for chunk in zip(*(x.split(images) for x in inputs), strict=True)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if len(parts) > 1 else parts[0]
+
+    def _run(self, inputs: Sequence[Tensor], wanted: Collection[str] | None) -> dict[str, Tensor]:
         graph, levels, results = self.quantized.graph, dict[str, Tensor](), dict[str, Tensor]()
         last_use = {name: node.name for node in graph.nodes for name in self._reads(node)}
         for name, value in zip(graph.inputs, inputs, strict=True):
             grid = self.quantized.grid_of(name)
             levels[name] = value if grid is None else to_levels(grid, value.double())
-        with torch.no_grad(), sums_of_products():
-            for node in graph.nodes:
-                if node.op in ELEMENTWISE:
-                    continue
-                levels[node.name] = self._level(node, levels)
-                if node.op not in AVERAGES and (wanted is None or node.name in wanted):
-                    results[node.name] = self._codes(node, levels[node.name])
-                for name in self._reads(node):
-                    if last_use[name] == node.name:
-                        levels.pop(name, None)
+        for node in graph.nodes:
+            if node.op in ELEMENTWISE:
+                continue
+            levels[node.name] = self._level(node, levels)
+            if node.op not in AVERAGES and (wanted is None or node.name in wanted):
+                results[node.name] = self._codes(node, levels[node.name])
+            for name in self._reads(node):
+                if last_use[name] == node.name:
+                    levels.pop(name, None)
         return results
 
     def _reads(self, node: FloatNode) -> tuple[str, ...]:
@@ -82,7 +95,10 @@ class Mirror:
         operands = [levels[name] for name in node.inputs]
         if node.op in AVERAGES:
             return window_sums(node, operands[0].double())
-        return self._contraction(node, operands) if node.op in CONTRACTIONS else run_node(node, *operands)
+        if node.op not in CONTRACTIONS:
+            return run_node(node, *operands)
+        sums, register = self._contraction(node, operands), self._register(node)
+        return sums if register.overflow == "exact" else wrapped(sums, register.bits)
 
     def _contraction(self, node: FloatNode, operands: list[Tensor]) -> Tensor:
         if node.op == "matmul":
@@ -92,15 +108,17 @@ class Mirror:
         if node.op == "linear":
             return F.linear(x, weight, bias)
         a = node.attributes
-        top, bottom, left, right = a["padding"]
-        x = F.pad(x, (left, right, top, bottom), value=self._pad_level(node))
+        x = padded(x, node, self._outside(node, x))
         return F.conv2d(x, weight, bias, a["stride"], 0, a["dilation"], a["groups"])
 
-    def _pad_level(self, node: FloatNode) -> float:
-        """The level of a pixel outside the image."""
-        code = self.quantized.pad_codes.get(node.name)
-        grid = self.quantized.grid_of(node.inputs[0])
-        return 0.0 if code is None or grid is None else float(grid.step * code - grid.zero_point[0])
+    def _outside(self, node: FloatNode, levels: Tensor) -> Tensor:
+        """The level of pixels outside the image: that of the pad code, 0 where there is none."""
+        code, grid = self.quantized.pad_codes.get(node.name), self.quantized.grid_of(node.inputs[0])
+        pixel = torch.zeros_like(levels[:1, :, :1, :1])
+        return pixel if code is None or grid is None else to_levels(grid, pixel + code)
+
+    def _register(self, node: FloatNode) -> Accumulator:
+        return self.quantized.accumulators.get(node.name, Accumulator())
 
     def _bound(self, node: FloatNode) -> int:
         """The largest magnitude that any sum of some of a layer's products and its bias can reach."""
@@ -110,20 +128,46 @@ class Mirror:
         low, high = min(0, *(r[0] for r in ranges)), max(0, *(r[1] for r in ranges))
         rows = record.weight.levels.reshape(len(record.weight.codes), -1)
         bias = np.zeros(len(rows), np.int64) if record.bias is None else record.bias
-        reach = [interval(rows, low, high, start) for start in (bias, np.zeros_like(bias))]
-        return max(abs(v) for r in reach for v in (*r.partial_minimum, *r.partial_maximum))
+        reach = interval(rows, low, high, bias)
+        return max(abs(bound) for bound in (*reach.partial_minimum, *reach.partial_maximum))
 
 
 @contextmanager
 def sums_of_products() -> Iterator[None]:
-    """Only algorithms that add products: NNPACK (which transforms, and errs far below 2**24) and TF32 are off."""
-    with torch.backends.nnpack.flags(enabled=False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        allowed = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
-        try:
+    """Only algorithms that add products in full precision.
+
+    Off are NNPACK, which transforms and errs far below 2**24; cuDNN, which may transform too; autocast; and the
+    bfloat16 and TF32 that a lower matmul precision allows. oneDNN stays: PyTorch has it convolve directly.
+    """
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.backends.nnpack.flags(enabled=False),
+            torch.backends.cudnn.flags(enabled=False),
+            torch.autocast("cpu", enabled=False),
+        ):
             yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = allowed
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+def sides(node: FloatNode) -> tuple[int, int, int, int]:
+    """A node's padding in the order of F.pad."""
+    top, bottom, left, right = node.attributes["padding"]
+    return left, right, top, bottom
+
+
+def padded(x: Tensor, node: FloatNode, outside: Tensor) -> Tensor:
+    """An image with a convolution's padding, which holds `outside` (1, C, 1, 1)."""
+    inside = F.pad(torch.ones_like(x[:1, :1], dtype=torch.bool), sides(node))
+    return torch.where(inside, F.pad(x, sides(node)), outside)
+
+
+def wrapped(sums: Tensor, bits: int) -> Tensor:
+    """Sums modulo 2**bits, from -2**(bits - 1) on: what a register of two's complement holds."""
+    half = 2.0 ** (bits - 1)
+    return torch.remainder(sums.double() + half, 2 * half) - half
 
 
 def to_levels(grid: Grid, codes: Tensor) -> Tensor:
@@ -148,68 +192,10 @@ def window_sums(node: FloatNode, levels: Tensor) -> Tensor:
     """Sums of levels over the windows of an average pool, float64."""
     a = node.attributes
     if node.op == "avg_pool":
-        top, bottom, left, right = a["padding"]
-        return F.avg_pool2d(F.pad(levels, (left, right, top, bottom)), a["kernel"], a["stride"], divisor_override=1)
+        return F.avg_pool2d(F.pad(levels, sides(node)), a["kernel"], a["stride"], divisor_override=1)
     for axis, count in zip((2, 3), a["output"], strict=True):
         extent = levels.shape[axis]
         bounds = [(i * extent // count, -(-(i + 1) * extent // count)) for i in range(count)]
         parts = [levels.narrow(axis, low, high - low).sum(axis, keepdim=True) for low, high in bounds]
         levels = torch.cat(parts, dim=axis)
     return levels
-
-
-def run_chain(chain: Chain, levels: list[Tensor]) -> Tensor:
-    """Codes, as float64, for float64 levels of the chain's sources."""
-    value = levels[0]
-    for step in chain.steps:
-        value = _step(step, value, levels, chain.axis)
-    return value
-
-
-def _step(step: Step, value: Tensor, levels: list[Tensor], axis: int) -> Tensor:
-    def parameter(array: np.ndarray) -> Tensor:
-        tensor = as_tensor(np.asarray(array, np.float64))
-        return tensor if tensor.ndim > 1 else along(tensor, value, axis)
-
-    if isinstance(step, steps.Terms):
-        products = [parameter(c) * level for c, level in zip(step.coefficients, levels, strict=True)]
-        total = products[0]
-        for product in products[1:]:
-            total = total + product
-        return total
-    if isinstance(step, steps.Multiply):
-        return value * parameter(step.factor)
-    if isinstance(step, steps.Divide):
-        return value / parameter(step.divisor)
-    if isinstance(step, steps.Offset):
-        return value + parameter(step.offset)
-    if isinstance(step, steps.Clamp):
-        return value.clamp(step.low, step.high)
-    if isinstance(step, steps.PRelu):
-        return torch.where(value < 0, value * parameter(step.slope), value)
-    if isinstance(step, steps.Function):
-        return FUNCTIONS[step.name](value)
-    if isinstance(step, steps.CountThresholds):
-        return step.low + torch.bucketize(value, as_tensor(step.thresholds), right=not step.strict).double()
-    if step.zero_point_first:
-        return _round(value + step.zero_point, step.rounding).clamp(step.low, step.high)
-    return (_round(value, step.rounding) + step.zero_point).clamp(step.low, step.high)
-
-
-def _round(x: Tensor, rounding: Rounding) -> Tensor:
-    if rounding is Rounding.HALF_EVEN:
-        return torch.round(x)
-    below = torch.floor(x)
-    rest = x - below  # exact: both have the same exponent range
-    tie, more = rest == 0.5, rest > 0.5
-    ups = {
-        Rounding.HALF_UP: more | tie,
-        Rounding.HALF_DOWN: more,
-        Rounding.HALF_AWAY: more | (tie & (x > 0)),
-        Rounding.HALF_TO_ZERO: more | (tie & (x < 0)),
-        Rounding.FLOOR: torch.zeros_like(tie),
-        Rounding.CEIL: rest > 0,
-        Rounding.TOWARD_ZERO: (rest > 0) & (x < 0),
-        Rounding.AWAY_FROM_ZERO: (rest > 0) & (x > 0),
-    }
-    return below + ups[rounding].to(x.dtype)
