@@ -42,7 +42,7 @@ def _rewrite(graph: Graph, node: Node, op: FloatChain) -> Replacement:
     rows = [
         np.sort(row[~(a | n)]) for row, a, n in zip(crossings, always, never, strict=True)
     ]  # falling channels list their crossings from the highest level down
-    count = max(map(len, rows))
+    count = max(1, *map(len, rows))  # where all channels are constant, a threshold beyond them
     table = np.where(rising[:, None], element.max, element.min) * np.ones((1, count), np.int64)
     for channel, row in enumerate(rows):
         # What is left over lies beyond every accumulator: at the end of a rising row, in front of a falling one.

@@ -216,6 +216,12 @@ def test_averages_become_one_exact_division(pool, cells, coefficient):
     assert_same(before, divide_averages, pool.__class__, codes)
 
 
+def test_channels_that_are_all_constant_have_a_threshold_that_nothing_reaches() -> None:
+    steps: list[Step] = [Terms((np.asarray(1e-6),)), tail(Rounding.HALF_EVEN, 5)]
+    after = assert_same(graph_of(chain(steps, "threshold"), u4(5)), fold_thresholds, Threshold, every(ACC))
+    assert after.constants["q.thresholds"].type.shape == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("steps", "form", "message"),
     [
