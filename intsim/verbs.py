@@ -89,7 +89,7 @@ def quantize(
     inspect          called with the name of each lowering pass and the graph after it
     raises           InputError, CaptureError, CalibrationError or LoweringError, each with the layer that it is about
     """
-    _needs_torch("quantize")
+    needs_torch("quantize")
     from intsim.calibrate import quantize_graph
     from intsim.calibrate.settings import Pixels, Settings
     from intsim.calibrate.widths import read_widths
@@ -220,6 +220,12 @@ def estimate(
     return estimate_layers(layers, target, array, batch)
 
 
+def needs_torch(verb: str) -> None:
+    """InputError where PyTorch is not installed."""
+    if find_spec("torch") is None:
+        raise InputError(f"{verb} needs PyTorch, which is not installed: pip install 'intsim[torch]'")
+
+
 def _model(model: str | Path | Model) -> Model:
     return model if isinstance(model, Model) else load(model)
 
@@ -262,7 +268,7 @@ def _batches(
 
 def _expect_made_from(model: Model, reference: str | torch.nn.Module, dataset: Dataset) -> None:
     """InputError unless the network has the layers with weights that the model has."""
-    _needs_torch("verify with a float model")
+    needs_torch("verify with a float model")
     layers = {} if model.quantized is None else model.quantized.weights
     ours = {name: layer.weight.codes.shape for name, layer in layers.items()}
     theirs = {node.name: node.arrays["weight"].shape for node in _capture(reference, dataset.inputs).weighted}
@@ -280,8 +286,3 @@ def _writable(path: str | Path) -> Path:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected the name of a file")
     return path
-
-
-def _needs_torch(verb: str) -> None:
-    if find_spec("torch") is None:
-        raise InputError(f"{verb} needs PyTorch, which is not installed: pip install 'intsim[torch]'")

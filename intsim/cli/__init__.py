@@ -27,7 +27,8 @@ from intsim.errors import IntsimError
 
 BAD_INPUT = 2
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+# Plain help: rich's takes 0.2 s to load, which is most of what `intsim --help` would take.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(demo)
 app.command()(quantize)
 app.command()(verify)

@@ -19,7 +19,7 @@ def cost(
     batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
     json: Json = False,
 ) -> None:
-    """Say what a model costs on an accelerator: cycles, memory traffic and energy, layer by layer."""
+    """Say what a model costs on an accelerator."""
     from intsim.cli.console import format_cell, print_json, print_table
     from intsim.verbs import estimate
 

@@ -16,16 +16,23 @@ def demo(
     ),
     json: Json = False,
 ) -> int:
-    """Quantize, verify, prove, time and price a small network at 8, 4 and 2 bits; takes under a minute."""
+    """Take a small network through everything, in a minute.
+
+    It is quantized to 8, 4 and 2 bits, verified, proved, timed against PyTorch and priced on two accelerators.
+    """
+    from intsim.verbs import needs_torch
+
+    needs_torch("demo")
     from intsim.cli.console import print_comparison, print_json, show_progress
     from intsim.demo.present import compare
     from intsim.demo.run import run_demo
+    from intsim.ir.file import write_atomically
     from intsim.reporting.html import render
 
     with show_progress() as progress:
         outcome = run_demo(out, progress)
     comparison, page = compare(outcome), out / "index.html"
-    page.write_text(render(comparison), "utf-8")
+    write_atomically(page, render(comparison).encode())
     if json:
         print_json(outcome.to_dict() | {"page": str(page)})
     else:

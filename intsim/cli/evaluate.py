@@ -8,7 +8,7 @@ from intsim.cli.options import BackendName, Data, File, Json, Threads
 def evaluate(
     file: File, data: Data, backend: BackendName = "native", threads: Threads = None, json: Json = False
 ) -> None:
-    """Say how many images the integer model gets right."""
+    """Count the images that a model gets right."""
     from intsim.cli.console import print_json, show_progress
     from intsim.verbs import evaluate as evaluate_model
 

@@ -8,7 +8,10 @@ from intsim.cli.options import File, Json
 
 
 def inspect(file: File, json: Json = False) -> None:
-    """Print the integer graph: types, scales and rounding rules, and for each layer its kernel and its bytes."""
+    """Print the integer graph as text.
+
+    It shows types, scales and rounding rules, and then each layer's work, bytes and native kernel.
+    """
     from intsim.backends.native import NativeBackend
     from intsim.cli.console import print_json, print_table
     from intsim.ir.text import print_graph

@@ -6,7 +6,7 @@ from intsim.cli.options import Json
 
 
 def methods(json: Json = False) -> None:
-    """List the calibration methods that `intsim quantize` knows."""
+    """List the methods for `intsim quantize`."""
     from intsim.calibrate import METHODS
     from intsim.cli.console import print_json, print_table
 

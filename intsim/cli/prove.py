@@ -17,7 +17,11 @@ def prove(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Prove, for every possible input, that nothing overflows and that the integers equal the float chains."""
+    """Prove a model exact for every possible input.
+
+    Layer by layer: what accumulators can reach, that nothing overflows, and that the integers after them equal the
+    float chain that they stand for.
+    """
     from intsim.cli.console import print_json, print_table, show_progress
     from intsim.verbs import prove as prove_model
 

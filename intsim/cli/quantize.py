@@ -43,7 +43,7 @@ def quantize(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Turn a trained PyTorch network into integers, calibrated on data."""
+    """Turn a trained PyTorch network into integers."""
     from intsim.cli.console import print_json, show_progress
     from intsim.verbs import quantize as quantize_model
 

@@ -21,7 +21,7 @@ def run(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Run a model on data and write the integer codes of its outputs, one array for each."""
+    """Write the integer codes of a model's outputs."""
     from intsim.cli.console import print_json, print_table, show_progress
     from intsim.verbs import run as run_model
 

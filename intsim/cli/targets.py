@@ -6,7 +6,7 @@ from intsim.cli.options import Json
 
 
 def targets(json: Json = False) -> None:
-    """List the accelerators that `intsim cost` knows by name."""
+    """List the accelerators for `intsim cost`."""
     from intsim.cli.console import print_json, print_table
     from intsim.costing import list_targets, load_target
 

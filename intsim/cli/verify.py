@@ -22,7 +22,11 @@ def verify(
     threads: Threads = None,
     json: Json = False,
 ) -> int:
-    """Compare backends, the PyTorch mirror and plain fake-quantization, element by element and layer by layer."""
+    """Compare all ways to run a model, layer by layer.
+
+    Every backend has to equal the reference, and the integers the PyTorch mirror, on every element. Where plain
+    fake-quantization in float32 differs, that is counted and explained.
+    """
     from intsim.cli.console import print_json, print_table, show_progress
     from intsim.verbs import verify as verify_model
 
