@@ -59,13 +59,17 @@ def test_the_worst_corner_over_a_long_sum(isa: str, act_bits: int, weight_bits: 
     """All activations at their maximum, a channel of all minima and one of all maxima, 2,000 products and more."""
     depth = 2047
     x = np.full((2, depth, 1, 1), (1 << act_bits) - 1)
-    weights = np.empty((3, depth, 1, 1), np.int64)
-    weights[0], weights[1] = -(1 << weight_bits - 1), (1 << weight_bits - 1) - 1
-    weights[2] = np.where(np.arange(depth) % 8 < 4, weights[0, 0], weights[1, 0]).reshape(depth, 1, 1)
+    low, high = -(1 << weight_bits - 1), (1 << weight_bits - 1) - 1
+    rows = np.array([np.full(depth, low), np.full(depth, high), np.where(np.arange(depth) % 8 < 4, low, high)])
     bias = np.array([0, -5, 7])
-    expected = convolve(x, weights, bias)
-    np.testing.assert_array_equal(convolve_native(x, weights, bias, bits=act_bits), expected)
-    np.testing.assert_array_equal(convolve_native(x, weights, bias, bits=act_bits, scheme="w16"), expected)
+    expected = convolve(x, rows[:, :, None, None], bias)
+    for scheme in (None, "w16"):
+        result = convolve_native(x, rows[:, :, None, None], bias, bits=act_bits, scheme=scheme)
+        np.testing.assert_array_equal(result, expected)
+    # Each alone as well: in one panel the first to saturate decides for all.
+    for row, start, sums in zip(rows, bias, np.moveaxis(expected, 1, 0), strict=True):
+        result = convolve_native(x, row[None, :, None, None], np.array([start]), bits=act_bits)
+        np.testing.assert_array_equal(result[:, 0], sums)
 
 
 @st.composite

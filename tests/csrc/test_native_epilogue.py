@@ -112,7 +112,7 @@ def counted(acc: Any, thresholds: Any, base: Any, strict: Any, descending: Any) 
     channels=st.integers(1, 19),
     bits=st.integers(1, 8),
     signed=st.booleans(),
-    center=st.sampled_from([0, 32767, -32768, (1 << 31) - 1, -(1 << 31), 1 << 20]),
+    center=st.sampled_from([0, 32758, 32767, -32759, -32768, (1 << 31) - 1, -(1 << 31), 1 << 20]),
     seed=st.integers(0, 1 << 32),
 )
 def test_thresholds(isa: str, channels: int, bits: int, signed: bool, center: int, seed: int) -> None:
@@ -126,7 +126,8 @@ def test_thresholds(isa: str, channels: int, bits: int, signed: bool, center: in
     smallest = -(1 << bits - 1) if signed else 0
     base = rng.integers(smallest, smallest + (1 << bits) - count, channels)
     strict, descending = rng.integers(0, 2, (2, channels))
-    acc = rng.integers(*near, (5, channels))
+    around = max(center - 12, INT32[0]), min(center + 12, INT32[1]) + 1
+    acc = rng.integers(*around, (9, channels))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTSIM_ISA", isa)
         result = requantize(native.ThresholdSpec(thresholds, base, strict, descending, bits, smallest), acc, bits)
