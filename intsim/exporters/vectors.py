@@ -118,6 +118,7 @@ def _manifest(product: Product) -> dict[str, Any]:
         "images": geometry.images,
         "input": {"height": geometry.height, "width": geometry.width, "channels": geometry.channels},
         "output": {"height": geometry.out_height, "width": geometry.out_width, "channels": geometry.out_channels},
+        "kernel": list(geometry.kernel),
         "product": {"groups": geometry.groups, "m": geometry.m, "k": geometry.k, "n": geometry.n},
         "activation": _grid(product.activation_grid, product.activations, product.padding),
         "weight": _grid(product.weight_grid, product.weights),

@@ -122,20 +122,10 @@ def _build(array: RtlArray, folder: Path) -> None:
     include = Path(_run(["verilator", "--getenv", "VERILATOR_ROOT"]).strip()) / "include"
     compiler = [os.environ.get("CXX", "g++"), "-std=c++17", f"-I{include}", f"-I{include}/vltstd", f"-I{folder}"]
     widths = [f"-DACTIVATION_BITS={array.activation_bits}", f"-DWEIGHT_BITS={array.weight_bits}"]
-
-    # Most of the time of a build is the C++ compiler's: what runs once is compiled without optimisation.
-    generated = sorted(folder.glob("*.cpp"))
-    objects = []
-    for name, files, flags in (
-        ("fast", [path for path in generated if not path.stem.endswith("__Slow")], ["-O1"]),
-        ("slow", [path for path in generated if path.stem.endswith("__Slow")], ["-O0"]),
-        ("bench", [BENCH], ["-O0", *widths]),
-    ):
-        unit = folder / f"{name}.unit.cc"
-        unit.write_text("".join(f'#include "{path}"\n' for path in files))
-        objects.append(str(folder / f"{name}.o"))
-        _run([*compiler, *flags, "-c", str(unit), "-o", objects[-1]])
-    _run([*compiler, *objects, str(_runtime(compiler, include)), "-pthread", "-o", str(folder / "bench")])
+    # Compiling takes far longer than running: one unit, so that headers are read once, and no optimisation.
+    unit = _unit(folder / "all.cc", [*sorted(folder.glob("*.cpp")), BENCH])
+    runtime = _runtime(compiler, include)
+    _run([*compiler, *widths, "-O0", str(unit), str(runtime), "-pthread", "-o", str(folder / "bench")])
 
 
 def _runtime(compiler: list[str], include: Path) -> Path:
@@ -143,11 +133,16 @@ def _runtime(compiler: list[str], include: Path) -> Path:
     runtime = CACHE / f"verilated_{_version()}.o"
     with _alone("verilated"):
         if not runtime.exists():
-            unit = CACHE / "verilated.cc"
-            unit.write_text("".join(f'#include "{include}/verilated{part}.cpp"\n' for part in ("", "_threads")))
+            unit = _unit(CACHE / "verilated.cc", [include / "verilated.cpp", include / "verilated_threads.cpp"])
             _run([*compiler, "-O0", "-c", str(unit), "-o", f"{runtime}.new"])
             os.replace(f"{runtime}.new", runtime)
     return runtime
+
+
+def _unit(path: Path, sources: Sequence[Path]) -> Path:
+    """A file that includes all sources."""
+    path.write_text("".join(f'#include "{source}"\n' for source in sources))
+    return path
 
 
 @contextmanager
