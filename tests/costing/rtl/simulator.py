@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,11 +62,6 @@ class Simulated:
     sums: NDArray[np.int64]
     codes: NDArray[np.int64]
     cycles: int
-
-
-def require_verilator() -> None:
-    if shutil.which("verilator") is None:
-        pytest.skip("needs verilator (apt-get install verilator), which is not on this machine")
 
 
 def lint(array: RtlArray) -> str:

@@ -16,9 +16,9 @@ from intsim.arithmetic.rounding import Rounding
 from intsim.dtypes import S32, IntType
 from intsim.exporters.registers import ONE_STEP, TWO_STEP
 from intsim.ir import ops
+from tests.costing.rtl.equality import assert_equal
 from tests.costing.rtl.networks import BIT, Network, constant, grid
-from tests.costing.rtl.simulator import RtlArray, require_verilator
-from tests.costing.rtl.test_rtl import assert_equal
+from tests.costing.rtl.simulator import RtlArray
 
 pytestmark = [pytest.mark.torchless, pytest.mark.usefixtures("verilator")]
 
@@ -26,11 +26,6 @@ ARRAY = RtlArray("output_stationary", 5, 7, levels=255)
 CHANNELS = 210
 S8 = IntType(True, 8)
 WIDE = IntType(True, 40)
-
-
-@pytest.fixture(scope="module")
-def verilator() -> None:
-    require_verilator()
 
 
 class Questions(Network):
