@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,9 +176,7 @@ def run(
     batches = list(_batches(graph, dataset, backend, threads, wanted, progress))
     codes = {name: np.concatenate([batch[name].codes for batch in batches]) for name in wanted}
     if path is not None:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **codes)
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, _npz(codes))
     return codes
 
 
@@ -276,6 +275,16 @@ def _expect_made_from(model: Model, reference: str | torch.nn.Module, dataset: D
         if ours.get(name) != theirs.get(name):
             found = f"{ours.get(name, 'absent')} in the file, {theirs.get(name, 'absent')} in the network"
             raise InputError(f"the file was not made from this network: weight of '{name}' is {found}")
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An .npz archive; unlike np.savez, arrays may have any name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _writable(path: str | Path) -> Path:

@@ -66,6 +66,8 @@ def execute(arguments: Sequence[str]) -> int:
         message = str(error)
     except typer.TyperException as error:  # an unknown command or option, or a value of the wrong kind
         message = error.format_message()
+    except OSError as error:  # a file that cannot be written, or a full disk
+        message = str(error)
     print("intsim:", " ".join(message.split()), file=sys.stderr)
     return BAD_INPUT
 

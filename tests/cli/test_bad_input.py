@@ -119,3 +119,12 @@ def test_data_that_does_not_exist(intsim, model, tmp_path, reference, message):
 def test_an_output_that_cannot_be_written_is_found_before_the_work(intsim, model, data, tmp_path):
     for output in (tmp_path / "no" / "codes.npz", tmp_path):
         assert str(output) in intsim("run", model, "--data", data, "-o", output).complaint
+
+
+def test_a_folder_that_cannot_be_written_to(intsim, model, data, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "codes.npz")
+
+    monkeypatch.setattr("intsim.ir.file.tempfile.mkstemp", refused)
+    complaint = intsim("run", model, "--data", data, "-o", tmp_path / "codes.npz", "--backend", "reference").complaint
+    assert "Permission denied: 'codes.npz'" in complaint

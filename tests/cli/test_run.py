@@ -8,7 +8,11 @@ import pytest
 from intsim import verbs
 from intsim.backends import BACKENDS
 from intsim.backends.reference import ReferenceBackend
-from intsim.ir.file import load
+from intsim.dtypes import IntType
+from intsim.ir.file import Model, load
+from intsim.ir.graph import Graph, Node
+from intsim.ir.ops import Clamp
+from intsim.ir.types import Grid, Scale, TensorType
 
 pytestmark = pytest.mark.torchless
 
@@ -65,3 +69,15 @@ def test_an_unknown_backend_names_those_there_are(intsim, model, data, name):
     complaint = intsim("eval", model, "--data", data, "--backend", name).complaint
     assert all(backend in complaint for backend in BACKENDS)
     assert ("did you mean 'native'" in complaint) == (name == "natve")
+
+
+def test_layers_may_have_any_name(tmp_path):
+    identity = Grid(IntType.parse("u4"), Scale((0,), True))
+    nodes = tuple(Node(name, Clamp(), ("x",)) for name in ("file", "allow_pickle", "block/0.conv"))
+    graph = Graph({"x": TensorType(identity, (None, 2))}, {}, nodes, ("file",))
+    codes = np.arange(6, dtype=np.uint8).reshape(3, 2)
+    output = tmp_path / "codes.npz"
+    verbs.run(Model(graph), (codes, None), backend="reference", everything=True, output=output)
+    with np.load(output) as archive:
+        assert set(archive) == {"file", "allow_pickle", "block/0.conv"}
+        assert all(np.array_equal(archive[name], codes) for name in archive)
