@@ -37,8 +37,8 @@ def compare(outcome: Outcome) -> Comparison:
             ),
             Group(
                 "How fast is it here?",
-                "PyTorch in float32 and intsim's native kernels take turns in one process; medians for all images in "
-                "one batch.",
+                "PyTorch in float32 (eager, channels last) and intsim's native kernels take turns in one process, on one "
+                "thread; medians for all images in one batch.",
                 (
                     Row(
                         "time",
@@ -56,7 +56,7 @@ def compare(outcome: Outcome) -> Comparison:
             ),
         ),
         remarks=(
-            f"{outcome.threads} threads for every competitor; spread of the middle half of the rounds: "
+            f"Speed: {outcome.threads} thread for each; spread of the middle half of the rounds: "
             + ", ".join(f"{t.spread_ms:.2f} ms" for t in (outcome.float_timing, *(v.timing for v in variants)))
             + ".",
         ),
