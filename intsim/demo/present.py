@@ -37,8 +37,8 @@ def compare(outcome: Outcome) -> Comparison:
             ),
             Group(
                 "How fast is it here?",
-                "PyTorch in float32 (eager, channels last) and intsim's native kernels take turns in one process, on one "
-                "thread; medians for all images in one batch.",
+                "PyTorch in float32 (eager, channels last) and intsim's native kernels take turns in one process, on "
+                "one thread; medians for all images in one batch.",
                 (
                     Row(
                         "time",

@@ -21,7 +21,7 @@ from intsim.verification import Certificate, Report
 BITS = (8, 4, 2)
 TARGETS = ("systolic_ws", "bitfusion")
 THREADS = 1
-"""Of every competitor. With more, what else the machine does decides the race: threads that wait for each other lose."""
+"""Of every competitor. With more, what else the machine does decides the race, since threads wait for each other."""
 MODEL = "intsim.demo.network:digits_net"
 CALIBRATION = "intsim.demo.digits:calibration"
 EVALUATION = "intsim.demo.digits:evaluation"
