@@ -248,9 +248,11 @@ def addition(plan: Plan, node: Node) -> Step | None:
     if not is_bytes(types[b]) or not (is_bytes(types[a]) or is_accumulator(types[a])):
         return None
     channels = extents(result)[2]
-    multiplier_a, offset_a = term(types[a], broadcast(parameters[first].levels, channels))
-    multiplier_b, offset_b = term(types[b], broadcast(parameters[second].levels, channels))
     shift = broadcast(parameters[2].levels, channels)
+    left = np.clip(-shift, 0, 31)  # the kernels shift right only: a left shift goes into the multipliers, exactly
+    multiplier_a, offset_a = term(types[a], broadcast(parameters[first].levels, channels) << left)
+    multiplier_b, offset_b = term(types[b], broadcast(parameters[second].levels, channels) << left)
+    shift = shift + left
     if max(abs(multiplier_a).max(), abs(multiplier_b).max()) >= 1 << 31 or shift.min() < 0 or shift.max() > 61:
         return None
 

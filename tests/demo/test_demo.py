@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from intsim.backends.native import NativeBackend
 from intsim.cli import execute
 from intsim.demo.run import BITS, TARGETS
 from intsim.ir.file import load
@@ -25,6 +26,7 @@ def test_the_demo_is_exact_and_leaves_a_page(tmp_path, capsys):
         assert variant["bit_exact"] and variant["proved"]
         assert set(variant["cost"]) == set(TARGETS)
         graph = load(variant["file"]).graph
+        assert "reference" not in NativeBackend(graph).kernels.values()  # every node has a kernel
         assert str(graph.constants["block2.conv1.weight"].type.integer.element) == f"s{variant['weight_bits']}"
     sizes = [variant["file_bytes"] for variant in outcome["variants"]]
     assert sizes == sorted(sizes, reverse=True)
