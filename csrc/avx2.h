@@ -88,7 +88,7 @@ extern const Rows<TileRow> kAvx2Gemm;
 extern const Rows<TileRow> kAvx2Depthwise;
 extern const Rows<EpilogueRow> kAvx2Epilogues;
 extern const Rows<AddRow> kAvx2Adds;
-extern const Rows<WidenRow> kAvx2Widen;
+extern const Rows<OperandRow> kAvx2Operands;
 extern const Rows<LookupRow> kAvx2Lookups;
 
 }  // namespace intsim

@@ -37,8 +37,10 @@ Halo to_halo(const Sides& sides) { return {sides[0], sides[1], sides[2], sides[3
 
 std::optional<Scheme> parse_scheme(const std::optional<std::string>& name) {
     if (!name) return std::nullopt;
-    require(*name == "a16" || *name == "w16", "no scheme is named '", *name, "'");
-    return *name == "a16" ? Scheme::kA16 : Scheme::kW16;
+    for (const auto& [scheme, known] : {std::pair{Scheme::kA16, "a16"}, {Scheme::kW16, "w16"}, {Scheme::kLut, "lut"}})
+        if (*name == known) return scheme;
+    require(false, "no scheme is named '", *name, "'");
+    return std::nullopt;
 }
 
 // [batch][channels][height][width] of the images, or std::invalid_argument.
@@ -210,7 +212,7 @@ void bind_conv(py::module_& module) {
             [](const Conv& conv) { return conv.epilogue() ? conv.epilogue()->kernel().name : nullptr; })
         .def_property_readonly(
             "flushes", [](const Conv& conv) { return conv.packed().flushes; },
-            "Times that 16-bit lanes are widened, over all panels.")
+            "Times that narrow lanes are widened, over all panels.")
         .def_property_readonly(
             "quads", [](const Conv& conv) { return conv.packed().quads; }, "Steps of 4 k, over all panels.")
         .def_property_readonly("acc_low", [](const Conv& conv) { return conv.bounds().low; })

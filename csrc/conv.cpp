@@ -1,7 +1,6 @@
 #include "conv.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "check.h"
 #include "threads.h"
@@ -32,14 +31,14 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
     return result;
 }
 
-// Memory for widened operands, kept by each thread from call to call.
-int16_t* scratch(int64_t count) {
-    thread_local AlignedArray<int16_t> memory;
+// Memory for operands that are not plain bytes, kept by each thread from call to call.
+char* scratch(int64_t count) {
+    thread_local AlignedArray<char> memory;
     thread_local int64_t size = 0;
     if (size < count) {
         memory.reset();
         size = 0;
-        memory = allocate_aligned<int16_t>(count);
+        memory = allocate_aligned<char>(count);
         size = count;
     }
     return memory.get();
@@ -81,15 +80,20 @@ Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> sc
         packed_ = pack_fastest(spec_);
     }
     tiles_ = find_tiles(packed_.op, packed_.scheme);
-    widen_ = find_widen().run;
+    if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
     std::vector<ChannelBlock> blocks;
-    for (const Panel& panel : packed_.panels) blocks.push_back(panel.outputs);
+    for (const Panel& panel : packed_.panels) {
+        first_block_.push_back(blocks.size());
+        for (const ChannelBlock& block : blocks_of_channels(panel.outputs.count))
+            blocks.push_back({panel.outputs.first + block.first, block.count});
+    }
     if (epilogue != nullptr) epilogue_ = std::make_unique<Epilogue>(spec_.name, *epilogue, bounds_, blocks);
 
-    bias_ = allocate_aligned<int32_t>(16 * static_cast<int64_t>(blocks.size()));
-    for (size_t p = 0; p < blocks.size(); ++p)
-        for (int64_t n = 0; n < 16; ++n)
-            bias_[16 * p + n] = n < blocks[p].count ? static_cast<int32_t>(spec_.bias[blocks[p].first + n]) : 0;
+    bias_ = allocate_aligned<int32_t>(packed_.panel_channels * static_cast<int64_t>(packed_.panels.size()));
+    int32_t* bias = bias_.get();
+    for (const Panel& panel : packed_.panels)
+        for (int64_t n = 0; n < packed_.panel_channels; ++n)
+            *bias++ = n < panel.outputs.count ? static_cast<int32_t>(spec_.bias[panel.outputs.first + n]) : 0;
 }
 
 template <class T>
@@ -163,22 +167,23 @@ void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
         const int64_t first_panel = range * panel_count / panel_ranges;
         const int64_t last_panel = (range + 1) * panel_count / panel_ranges;
 
-        // Inputs of the stretch lie between its first pixel and the reach of its last one: widen them all at once.
+        // Inputs of the stretch lie between its first pixel and the reach of its last one: all are prepared at once.
         const char* operands = reinterpret_cast<const char*>(plan.in);
         int64_t base = 0;
-        if (packed_.operand_bytes == 2) {
+        if (make_operands_ != nullptr) {
             const auto in_offset = [&](int64_t tile, int64_t pixel_of_line) {
                 return plan.start_of_line(tile / plan.tiles_per_line).first + pixel_of_line * plan.line.in_step;
             };
             base = in_offset(first_tile, plan.begin(first_tile % plan.tiles_per_line));
             const int64_t last_pixel = plan.begin((last_tile - 1) % plan.tiles_per_line + 1) - 1;
             const int64_t count = in_offset(last_tile - 1, last_pixel) + plan.reach - base;
-            int16_t* widened = scratch(count);
-            widen_(plan.in + base, widened, count);
-            operands = reinterpret_cast<const char*>(widened);
+            char* prepared = scratch(count * packed_.operand_bytes);
+            make_operands_(plan.in + base, prepared, count);
+            operands = prepared;
         }
 
-        alignas(64) int32_t acc[kMaxTileRows * 16];
+        alignas(64) int32_t acc[kMaxTileRows * kMaxTileChannels];
+        const int64_t channels = packed_.panel_channels;
         for (int64_t p = first_panel; p < last_panel; ++p) {
             const void* panel = packed_.data(packed_.panels[p]);
             const Run* runs = plan.runs[p].data();
@@ -187,7 +192,8 @@ void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
             auto [in_start, out_start] = plan.start_of_line(line);
             for (int64_t tile = first_tile; tile < last_tile; ++tile) {
                 const int64_t pixel = plan.begin(index), rows = plan.begin(index + 1) - pixel;
-                for (int64_t row = 0; row < rows; ++row) std::memcpy(acc + 16 * row, &bias_[16 * p], 64);
+                for (int64_t row = 0; row < rows; ++row)
+                    std::copy_n(&bias_[channels * p], channels, acc + channels * row);
                 const int64_t offset = in_start + pixel * plan.line.in_step - base;
                 tiles_.run[rows]({operands + offset * packed_.operand_bytes, plan.line.in_step * packed_.operand_bytes,
                                   runs, run_count, panel, acc});
@@ -207,8 +213,11 @@ void Conv::run(const ByteImages& in, const Halo& padding, int pad_byte, const By
             " do not fit an output of up to ", out.max_byte);
     const Plan layout = plan(in, padding, pad_byte, out);
     run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
-        uint8_t* to = out.pixel(0, 0, 0) + offset + packed_.panels[panel].outputs.first;
-        epilogue_->apply(panel, acc, 16, rows, to, layout.line.out_step);
+        const ChannelBlock& outputs = packed_.panels[panel].outputs;
+        uint8_t* to = out.pixel(0, 0, 0) + offset + outputs.first;
+        for (int64_t n = 0; n < outputs.count; n += 16)
+            epilogue_->apply(first_block_[panel] + n / 16, acc + n, packed_.panel_channels, rows, to + n,
+                             layout.line.out_step);
     });
 }
 
@@ -219,7 +228,7 @@ void Conv::run(const ByteImages& in, const Halo& padding, int pad_byte, const In
         const ChannelBlock& outputs = packed_.panels[panel].outputs;
         int32_t* to = out.pixel(0, 0, 0) + offset + outputs.first;
         for (int64_t row = 0; row < rows; ++row)
-            std::memcpy(to + row * layout.line.out_step, acc + 16 * row, static_cast<size_t>(4 * outputs.count));
+            std::copy_n(acc + packed_.panel_channels * row, outputs.count, to + row * layout.line.out_step);
     });
 }
 

@@ -40,9 +40,10 @@ private:
     Bounds bounds_;
     PackedWeights packed_;
     TileKernels tiles_;
-    WidenKernel widen_;
+    OperandKernel make_operands_ = nullptr;  // where the scheme does not take bytes as they are
     std::unique_ptr<Epilogue> epilogue_;
-    AlignedArray<int32_t> bias_;  // [panel][16]
+    std::vector<size_t> first_block_;  // of the epilogue, for each panel
+    AlignedArray<int32_t> bias_;       // [panel][panel channels]
 };
 
 }  // namespace intsim

@@ -70,8 +70,8 @@ const AddRow& find_add(AddKind kind) {
     return find(&KernelTable::adds, [=](const AddRow& row) { return row.kind == kind; });
 }
 
-const WidenRow& find_widen() {
-    return find(&KernelTable::widen, [](const WidenRow&) { return true; });
+const OperandRow& find_operands(Scheme scheme) {
+    return find(&KernelTable::operands, [=](const OperandRow& row) { return row.scheme == scheme; });
 }
 
 const LookupRow& find_lookup() {
@@ -82,7 +82,7 @@ std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
         append(table->gemm, all), append(table->depthwise, all), append(table->epilogues, all);
-        append(table->adds, all), append(table->widen, all), append(table->lookups, all);
+        append(table->adds, all), append(table->operands, all), append(table->lookups, all);
     }
     return all;
 }

@@ -26,7 +26,7 @@ struct TileKernels {
 TileKernels find_tiles(TileOp op, Scheme scheme);
 const EpilogueRow& find_epilogue(EpilogueKind kind);
 const AddRow& find_add(AddKind kind);
-const WidenRow& find_widen();
+const OperandRow& find_operands(Scheme scheme);
 const LookupRow& find_lookup();
 
 // Every row of every table that this processor can run.

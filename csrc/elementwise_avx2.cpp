@@ -1,4 +1,4 @@
-// Residual addition, widening and look-up for AVX2.
+// Residual addition, operands of tile kernels and look-up for AVX2.
 #include <cstdint>
 
 #include "avx2.h"
@@ -71,7 +71,8 @@ void add64(const AddArgs& args) {
     block.rounding.simple ? add64_pixels<A, true>(args, block) : add64_pixels<A, false>(args, block);
 }
 
-void widen(const uint8_t* from, int16_t* to, int64_t count) {
+void widen(const uint8_t* from, void* words, int64_t count) {
+    int16_t* to = static_cast<int16_t*>(words);
     int64_t i = 0;
     for (; i + 16 <= count; i += 16) store(to + i, widen16(from + i));
     for (; i < count; ++i) to[i] = from[i];
@@ -100,6 +101,27 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
     for (; i < count; ++i) to[i] = table[from[i]];
 }
 
+// The tables of two quads at a time: activation k of its quad goes to the entries whose index has bit k.
+void build_tables(const uint8_t* from, void* tables, int64_t count) {
+    uint8_t* to = static_cast<uint8_t*>(tables);
+    __m256i places[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+        alignas(32) uint8_t place[32];
+        for (int lane = 0; lane < 32; ++lane)
+            place[lane] = static_cast<uint8_t>(lane >> k & 1 ? lane / 16 * 4 + k : 0x80);  // 0x80 gives zero
+        places[k] = load(place);
+    }
+    for (int64_t i = 0; i < count; i += 8, to += 32) {
+        int64_t eight;
+        __builtin_memcpy(&eight, from + i, sizeof eight);
+        const __m256i a = _mm256_set1_epi64x(eight);
+        const __m256i first = _mm256_add_epi8(_mm256_shuffle_epi8(a, places[0]), _mm256_shuffle_epi8(a, places[1]));
+        const __m256i second = _mm256_add_epi8(_mm256_shuffle_epi8(a, places[2]), _mm256_shuffle_epi8(a, places[3]));
+        store(to, _mm256_add_epi8(first, second));
+    }
+}
+
 constexpr AddRow kAdds[] = {
     {{"add_u8s8_int32_avx2_1x16", "add", "int32", "avx2", 1, 16, 8, 8}, AddKind::kBytes32, add32<uint8_t>},
     {{"add_u8s8_int64_avx2_1x16", "add", "int64", "avx2", 1, 16, 8, 8}, AddKind::kBytes64, add64<uint8_t>},
@@ -107,13 +129,16 @@ constexpr AddRow kAdds[] = {
     {{"add_u8s32_int64_avx2_1x16", "add", "int64", "avx2", 1, 16, 8, 32}, AddKind::kAccumulators64, add64<int32_t>},
 };
 
-constexpr WidenRow kWiden = {{"widen_u8s16_copy_avx2_1x16", "widen", "copy", "avx2", 1, 16, 8, 16}, widen};
+constexpr OperandRow kOperands[] = {
+    {{"operand_u8s16_widen_avx2_1x16", "operand", "widen", "avx2", 1, 16, 8, 16}, Scheme::kW16, widen},
+    {{"operand_u8s2_tables_avx2_1x8", "operand", "tables", "avx2", 1, 8, 8, 2}, Scheme::kLut, build_tables},
+};
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_avx2_1x32", "lookup", "table", "avx2", 1, 32, 8, 8}, lookup};
 
 }  // namespace
 
 const Rows<AddRow> kAvx2Adds = {kAdds, 4};
-const Rows<WidenRow> kAvx2Widen = {&kWiden, 1};
+const Rows<OperandRow> kAvx2Operands = {kOperands, 2};
 const Rows<LookupRow> kAvx2Lookups = {&kLookup, 1};
 
 }  // namespace intsim

@@ -48,10 +48,10 @@ const CodeType& output_of(const EpilogueSpec& spec) {
     return std::visit([](const auto& s) -> const CodeType& { return s.out; }, spec);
 }
 
-std::vector<ChannelBlock> blocks_of_channels(int64_t channels) {
+std::vector<ChannelBlock> blocks_of_channels(int64_t channels, int64_t size) {
     std::vector<ChannelBlock> blocks;
-    for (int64_t first = 0; first < channels; first += 16)
-        blocks.push_back({first, std::min<int64_t>(16, channels - first)});
+    for (int64_t first = 0; first < channels; first += size)
+        blocks.push_back({first, std::min(size, channels - first)});
     return blocks;
 }
 

@@ -49,11 +49,11 @@ struct Bounds {
     std::vector<int64_t> low, high;
 };
 
-// Consecutive channels that are computed together, at most 16.
+// Consecutive channels that are computed together: at most 16 in an epilogue, at most `size` here.
 struct ChannelBlock {
     int64_t first, count;
 };
-std::vector<ChannelBlock> blocks_of_channels(int64_t channels);
+std::vector<ChannelBlock> blocks_of_channels(int64_t channels, int64_t size = 16);
 
 class Epilogue {
 public:

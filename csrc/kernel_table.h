@@ -12,40 +12,50 @@
 // Tiles. A convolution is a sum over *runs*: stretches of activation bytes that lie contiguous in memory. For a dense
 // convolution one row of the filter is one run (KW pixels of C channels each), a linear layer is a single run, and with
 // groups or dilation every tap is one. A tile kernel computes MR output pixels, whose inputs lie `row_stride` bytes
-// apart, times NR = 16 output channels:
+// apart, times NR output channels, 16 or 32:
 //
 //     acc[row][channel] += sum over runs, over k:  operand[row * row_stride + run.offset + k] * panel[...]
 //
 // and the caller has filled acc with the bias. Panels hold the weights in the order in which the kernel eats them, one
-// *quad* (4 consecutive k) of 16 channels at a time:
+// *quad* (4 consecutive k) of NR channels at a time:
 //
 //     a16 (gemm)       [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
+//     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
+//
+// Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
+// 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i.
 //
 // A depthwise tile multiplies each of 16 channels with its own weights: each run is one tap of 16 channels, and the
 // runs come in pairs (the last one doubled, with zero weights, where the taps are odd in number).
 //
-// Scheme a16 adds products in 16-bit lanes, as long as the actual weights prove that no lane can leave int16: a run
-// with `flush` set is where the packer found that the lanes must be widened into acc.
+// Narrow lanes. Scheme a16 adds products in 16-bit lanes, lut adds table entries in bytes and these in 16-bit lanes,
+// for as long as the actual weights prove that no lane can overflow: a run's `flush` says which lanes the packer found
+// to be full after it.
 #pragma once
 
 #include <cstdint>
 
 namespace intsim {
 
-enum class Scheme { kA16, kW16 };
+enum class Scheme { kA16, kW16, kLut };
 
-constexpr int kPanelChannels = 16;  // NR of every tile kernel
-constexpr int kMaxTileRows = 6;
+constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 
 // The order of 16 channels after vpunpck*/vpackss* of two 256-bit registers, which work within 128-bit halves.
 constexpr int kUnpackOrder[16] = {0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15};
 
+enum Flush : int64_t {
+    kNoFlush = 0,
+    kFlushBytes = 1,  // lut: add the bytes to the 16-bit lanes
+    kFlushAll = 2,    // add all narrow lanes to acc
+};
+
 struct Run {
     int64_t offset;  // bytes from the first operand of a row
     int64_t quads;   // length; 1 for a depthwise tap
-    int64_t flush;   // a16: widen the 16-bit lanes after this run
+    int64_t flush;   // after this run
 };
 
 struct Tile {
@@ -54,7 +64,7 @@ struct Tile {
     const Run* runs;
     int64_t run_count;
     const void* panel;  // 64-byte aligned
-    int32_t* acc;       // [MR][16], 64-byte aligned
+    int32_t* acc;       // [MR][NR], 64-byte aligned
 };
 using TileKernel = void (*)(const Tile&);
 
@@ -113,13 +123,14 @@ struct AddArgs {
 };
 using AddKernel = void (*)(const AddArgs&);
 
-using WidenKernel = void (*)(const uint8_t* from, int16_t* to, int64_t count);
+// Operands of a scheme from `count` activation bytes; it may read and write up to the next multiple of 8 bytes.
+using OperandKernel = void (*)(const uint8_t* from, void* to, int64_t count);
 using LookupKernel = void (*)(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table);
 
 struct KernelInfo {
     const char* name;
     const char* op;      // gemm, depthwise, epilogue, add, ...
-    const char* scheme;  // a16, w16; shift, multiplier, threshold32, ...
+    const char* scheme;  // a16, w16, lut; shift, multiplier, threshold32, ...
     const char* isa;
     int mr, nr;
     int act_bits, weight_bits;
@@ -149,9 +160,10 @@ struct AddRow {
     AddKernel run;
 };
 
-struct WidenRow {
+struct OperandRow {
     KernelInfo info;
-    WidenKernel run;
+    Scheme scheme;
+    OperandKernel run;
 };
 
 struct LookupRow {
@@ -172,7 +184,7 @@ struct KernelTable {
     const Rows<TileRow>* depthwise;
     const Rows<EpilogueRow>* epilogues;
     const Rows<AddRow>* adds;
-    const Rows<WidenRow>* widen;
+    const Rows<OperandRow>* operands;
     const Rows<LookupRow>* lookups;
 };
 

@@ -36,6 +36,21 @@ void gemm_w16(const Tile& tile) {
     }
 }
 
+// Bit-planes of two's complement, so the second one counts -2. As for a16, flushes mean nothing in int32.
+template <int MR>
+void gemm_lut(const Tile& tile) {
+    const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
+        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 16, panel += 64)
+            for (int row = 0; row < MR; ++row) {
+                const uint8_t* table = operand + row * tile.row_stride;
+                for (int n = 0; n < 32; ++n)
+                    tile.acc[32 * row + n] += table[panel[2 * n]] - 2 * table[panel[2 * n + 1]];
+            }
+    }
+}
+
 template <int MR>
 void depthwise_w16(const Tile& tile) {
     const int16_t* panel = static_cast<const int16_t*>(tile.panel);
@@ -92,8 +107,18 @@ void add(const AddArgs& args) {
         }
 }
 
-void widen(const uint8_t* from, int16_t* to, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+void widen(const uint8_t* from, void* to, int64_t count) {
+    int16_t* words = static_cast<int16_t*>(to);
+    for (int64_t i = 0; i < count; ++i) words[i] = from[i];
+}
+
+void build_tables(const uint8_t* from, void* to, int64_t count) {
+    uint8_t* table = static_cast<uint8_t*>(to);
+    for (int64_t i = 0; i < count; i += 4, table += 16)
+        for (int entry = 0; entry < 16; ++entry) {
+            table[entry] = 0;
+            for (int k = 0; k < 4; ++k) table[entry] += static_cast<uint8_t>(entry >> k & 1 ? from[i + k] : 0);
+        }
 }
 
 void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table) {
@@ -108,7 +133,11 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
     TILE_ROW(op, scheme, enumerator, 4), TILE_ROW(op, scheme, enumerator, 3), TILE_ROW(op, scheme, enumerator, 2), \
         TILE_ROW(op, scheme, enumerator, 1)
 
-constexpr TileRow kGemm[] = {TILE_ROWS(gemm, a16, kA16), TILE_ROWS(gemm, w16, kW16)};
+#define LUT_ROW(mr) \
+    {{"gemm_u8s2_lut_portable_" #mr "x32", "gemm", "lut", "portable", mr, 32, 8, 2}, Scheme::kLut, gemm_lut<mr>}
+
+constexpr TileRow kGemm[] = {
+    TILE_ROWS(gemm, a16, kA16), TILE_ROWS(gemm, w16, kW16), LUT_ROW(4), LUT_ROW(3), LUT_ROW(2), LUT_ROW(1)};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, w16, kW16)};
 
 constexpr EpilogueRow kEpilogues[] = {
@@ -150,7 +179,10 @@ constexpr AddRow kAdds[] = {
      add<int32_t, int64_t>},
 };
 
-constexpr WidenRow kWiden = {{"widen_u8s16_copy_portable_1x1", "widen", "copy", "portable", 1, 1, 8, 16}, widen};
+constexpr OperandRow kOperands[] = {
+    {{"operand_u8s16_widen_portable_1x1", "operand", "widen", "portable", 1, 1, 8, 16}, Scheme::kW16, widen},
+    {{"operand_u8s2_tables_portable_1x4", "operand", "tables", "portable", 1, 4, 8, 2}, Scheme::kLut, build_tables},
+};
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
 
 template <class Row, int N>
@@ -161,12 +193,12 @@ constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
 constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
 constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
 constexpr Rows<AddRow> kAddRows = rows_of(kAdds);
-constexpr Rows<WidenRow> kWidenRows = {&kWiden, 1};
+constexpr Rows<OperandRow> kOperandRows = rows_of(kOperands);
 constexpr Rows<LookupRow> kLookupRows = {&kLookup, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable", &kGemmRows,  &kDepthwiseRows, &kEpilogueRows,
-                                      &kAddRows,  &kWidenRows, &kLookupRows};
+const KernelTable kPortableKernels = {"portable", &kGemmRows,    &kDepthwiseRows, &kEpilogueRows,
+                                      &kAddRows,  &kOperandRows, &kLookupRows};
 
 }  // namespace intsim

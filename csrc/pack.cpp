@@ -4,12 +4,18 @@
 #include <cstring>
 
 #include "check.h"
+#include "flush_proof.h"
 
 namespace intsim {
 namespace {
 
-// Cycles on Zen 3 for a quad of 6 rows (24 instructions at 3.2 a cycle, twice as many for w16) and for a flush.
-constexpr int64_t kA16QuadCycles = 8, kA16FlushCycles = 14, kW16QuadCycles = 16;
+// Cycles on Zen 3 for a tile of 6 rows: of a quad (24 instructions for a16 and lut at 3.2 a cycle, twice as many for
+// w16), of a flush of bytes, and of a full one.
+struct Cost {
+    double quad, flush_bytes, flush_all;
+};
+constexpr Cost kA16Cost = {8, 0, 14}, kW16Cost = {16, 0, 0}, kLutCost = {7.4, 14, 44};
+constexpr double kTableCost = 0.6;  // of one activation's part of a table
 
 // One stretch of contiguous bytes in the input, before it is cut by flushes.
 struct Segment {
@@ -30,11 +36,11 @@ std::vector<Segment> segments_of(const ConvSpec& spec) {
     return segments;
 }
 
-std::vector<ChannelBlock> panel_outputs(const ConvSpec& spec) {
+std::vector<ChannelBlock> panel_outputs(const ConvSpec& spec, int64_t size) {
     const int64_t per_group = spec.out_channels / spec.groups;
     std::vector<ChannelBlock> panels;
     for (int64_t group = 0; group < spec.groups; ++group)
-        for (const ChannelBlock& block : blocks_of_channels(per_group))
+        for (const ChannelBlock& block : blocks_of_channels(per_group, size))
             panels.push_back({group * per_group + block.first, block.count});
     return panels;
 }
@@ -46,32 +52,37 @@ public:
     Packer(const ConvSpec& spec, Scheme scheme) : spec_(spec), scheme_(scheme) {}
 
     std::optional<PackedWeights> dense() {
-        if (scheme_ == Scheme::kA16 && !weights_within(-128, 127)) return std::nullopt;
-        if (!weights_within(-32768, 32767)) return std::nullopt;
+        const bool lut = scheme_ == Scheme::kLut;
+        const int64_t limit = lut ? 2 : scheme_ == Scheme::kA16 ? 128 : 32768;
+        if (!weights_within(-limit, limit - 1)) return std::nullopt;
+        if (lut && spec_.groups > 1 && spec_.depth() % 4 != 0) return std::nullopt;  // groups would share tables
         packed_.op = TileOp::kGemm, packed_.scheme = scheme_;
-        packed_.operand_bytes = scheme_ == Scheme::kA16 ? 1 : 2;
+        packed_.operand_bytes = lut ? 4 : scheme_ == Scheme::kA16 ? 1 : 2;
+        packed_.panel_channels = lut ? 32 : 16;
 
         segments_ = segments_of(spec_);
         int64_t quads = 0;
         for (const Segment& segment : segments_) quads += segment.bytes / 4;
-        const int64_t quad_bytes = scheme_ == Scheme::kA16 ? 64 : 128;
-        const std::vector<ChannelBlock> outputs = panel_outputs(spec_);
-        const int64_t panel_bytes = quads * quad_bytes;
+        const std::vector<ChannelBlock> outputs = panel_outputs(spec_, packed_.panel_channels);
+        const int64_t panel_bytes = quads * quad_bytes();
         allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (size_t i = 0; i < outputs.size(); ++i) {
             const int64_t group = outputs[i].first / (spec_.out_channels / spec_.groups);
             Panel panel{outputs[i], group * spec_.depth(), {}, static_cast<int64_t>(i) * panel_bytes};
             if (!fill_dense(panel)) return std::nullopt;
-            for (const PackedRun& run : panel.runs) packed_.flushes += run.flush;
+            for (const PackedRun& run : panel.runs) packed_.flushes += run.flush != kNoFlush;
             packed_.quads += quads;
+            packed_.cycles += cycles_of(panel);
             packed_.panels.push_back(std::move(panel));
         }
+        if (lut) packed_.cycles += table_cycles();
         return std::move(packed_);
     }
 
     std::optional<PackedWeights> depthwise() {
         if (scheme_ != Scheme::kW16 || !weights_within(-32768, 32767)) return std::nullopt;
         packed_.op = TileOp::kDepthwise, packed_.scheme = scheme_, packed_.operand_bytes = 1;
+        packed_.panel_channels = 16;
         const int64_t taps = spec_.kernel_height * spec_.kernel_width, pairs = ceil_divide(taps, 2);
         const std::vector<ChannelBlock> outputs = blocks_of_channels(spec_.out_channels);
         allocate(pairs * 64 * static_cast<int64_t>(outputs.size()));
@@ -81,7 +92,7 @@ public:
             for (int64_t tap = 0; tap < 2 * pairs; ++tap) {
                 const int64_t real = std::min(tap, taps - 1), y = real / spec_.kernel_width,
                               x = real % spec_.kernel_width;
-                panel.runs.push_back({y, x, 0, 1, tap == 2 * pairs - 1});
+                panel.runs.push_back({y, x, 0, 1, tap == 2 * pairs - 1 ? kFlushAll : kNoFlush});
                 for (int lane = 0; lane < 16; ++lane) {
                     const int channel = kUnpackOrder[lane];
                     const bool exists = tap < taps && channel < outputs[i].count;
@@ -113,72 +124,73 @@ private:
         return spec_.weight(panel.outputs.first + n, channel, segment.filter_y, segment.filter_x + position / pixel);
     }
 
+    int64_t quad_bytes() const { return scheme_ == Scheme::kW16 ? 128 : 64; }
+
     bool fill_dense(Panel& panel) {
         char* to = packed_.data_.get() + panel.data;
-        LaneSums sums{};
+        FlushProof proof(scheme_, spec_.act_bits);
         for (const Segment& segment : segments_) {
-            panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, 0});
-            for (int64_t position = 0; position < segment.bytes; position += 4) {
-                int64_t quad[16][4];
-                for (int n = 0; n < 16; ++n)
+            panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
+            for (int64_t position = 0; position < segment.bytes; position += 4, to += quad_bytes()) {
+                Quad quad{};
+                for (int n = 0; n < packed_.panel_channels; ++n)
                     for (int k = 0; k < 4; ++k) quad[n][k] = weight_at(panel, n, segment, position + k);
-                if (scheme_ == Scheme::kA16) {
-                    LaneSums with = sums;
-                    with.add(quad);
-                    if (!with.safe(max_activation())) {
-                        with = {};
-                        with.add(quad);
-                        if (!with.safe(max_activation())) return false;
-                        cut(panel, segment, position);
-                    }
-                    sums = with;
-                    for (int n = 0; n < 16; ++n)
-                        for (int k = 0; k < 4; ++k) to[4 * n + k] = static_cast<char>(quad[n][k]);
-                    to += 64;
-                } else {
-                    int16_t* words = reinterpret_cast<int16_t*>(to);
-                    for (int n = 0; n < 16; ++n)
-                        for (int k = 0; k < 4; ++k)
-                            words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(quad[n][k]);
-                    to += 128;
-                }
+                const std::optional<Flush> flush = proof.add(quad);
+                if (!flush) return false;
+                if (*flush != kNoFlush) cut(panel, segment, position, *flush);
+                write(quad, to);
                 panel.runs.back().quads += 1;
             }
         }
-        panel.runs.back().flush = 1;
+        panel.runs.back().flush = kFlushAll;
         return true;
     }
 
     // Ends the stretch before `position`: flush what came before it, and go on in a run of its own.
-    void cut(Panel& panel, const Segment& segment, int64_t position) {
+    void cut(Panel& panel, const Segment& segment, int64_t position, Flush flush) {
         if (panel.runs.back().quads > 0) {
-            panel.runs.back().flush = 1;
-            panel.runs.push_back({segment.filter_y, segment.filter_x, position, 0, 0});
+            panel.runs.back().flush = flush;
+            panel.runs.push_back({segment.filter_y, segment.filter_x, position, 0, kNoFlush});
         } else {  // at the start of a segment: the run before it flushes
-            panel.runs[panel.runs.size() - 2].flush = 1;
+            panel.runs[panel.runs.size() - 2].flush = flush;
         }
     }
 
-    // Sums of positive and of negative weights in each int16 lane since the last flush.
-    struct LaneSums {
-        int64_t positive[16][2], negative[16][2];
-        void add(const int64_t (&quad)[16][4]) {
-            for (int n = 0; n < 16; ++n)
-                for (int k = 0; k < 4; ++k) {
-                    positive[n][k / 2] += std::max<int64_t>(quad[n][k], 0);
-                    negative[n][k / 2] += std::min<int64_t>(quad[n][k], 0);
+    // The layouts of kernel_table.h.
+    void write(const Quad& quad, char* to) const {
+        int16_t* words = reinterpret_cast<int16_t*>(to);
+        for (int n = 0; n < packed_.panel_channels; ++n)
+            for (int k = 0; k < 4; ++k) {
+                const int64_t weight = quad[n][k];
+                switch (scheme_) {
+                    case Scheme::kA16:
+                        to[4 * n + k] = static_cast<char>(weight);
+                        break;
+                    case Scheme::kW16:
+                        words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
+                        break;
+                    case Scheme::kLut:
+                        for (int plane = 0; plane < 2; ++plane)
+                            to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
                 }
-        }
-        bool safe(int64_t max_activation) const {
-            for (int n = 0; n < 16; ++n)
-                for (int j = 0; j < 2; ++j)
-                    if (max_activation * positive[n][j] > 32767 || max_activation * negative[n][j] < -32768)
-                        return false;
-            return true;
-        }
-    };
+            }
+    }
 
-    int64_t max_activation() const { return (int64_t{1} << spec_.act_bits) - 1; }
+    double cycles_of(const Panel& panel) const {
+        const Cost& cost = scheme_ == Scheme::kLut ? kLutCost : scheme_ == Scheme::kA16 ? kA16Cost : kW16Cost;
+        double cycles = 0;
+        for (const PackedRun& run : panel.runs)
+            cycles += static_cast<double>(run.quads) * cost.quad + (run.flush == kFlushBytes ? cost.flush_bytes : 0) +
+                      (run.flush == kFlushAll ? cost.flush_all : 0);
+        return cycles;
+    }
+
+    // Tables are made of every pixel between those that a tile reads, and neighbouring tasks share rows of them.
+    double table_cycles() const {
+        const double shared = spec_.kernel_height > 1 ? 1.5 : 1.0;
+        const int64_t pixels = 6 * spec_.stride_y * spec_.stride_x;
+        return kTableCost * shared * static_cast<double>(pixels * round_up(spec_.in_channels, 4));
+    }
 
     const ConvSpec& spec_;
     const Scheme scheme_;
@@ -232,12 +244,13 @@ std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
 }
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
-    if (auto a16 = pack(spec, Scheme::kA16))
-        if (a16->quads * kA16QuadCycles + a16->flushes * kA16FlushCycles <= a16->quads * kW16QuadCycles)
-            return std::move(*a16);
-    auto w16 = pack(spec, Scheme::kW16);
-    require(w16.has_value(), "'", spec.name, "': weight levels leave int16");
-    return std::move(*w16);
+    std::optional<PackedWeights> fastest;
+    for (Scheme scheme : {Scheme::kW16, Scheme::kA16, Scheme::kLut}) {
+        std::optional<PackedWeights> packed = pack(spec, scheme);
+        if (packed && (!fastest || packed->cycles < fastest->cycles)) fastest = std::move(packed);
+    }
+    require(fastest.has_value(), "'", spec.name, "': weight levels leave int16");
+    return std::move(*fastest);
 }
 
 }  // namespace intsim

@@ -4,19 +4,16 @@
 // plain small integers here, and no kernel needs row sums of activations. (What an activation's zero point contributes
 // is a constant per channel, folded into the bias by the caller.)
 //
-// Panels. Outputs are cut into panels of 16, within each group; the last one of a group is filled up with zero weights.
-// A panel goes through K in runs (kernel_table.h). For a dense convolution one row of the filter is one run, because KW
-// neighbouring pixels are contiguous, channel padding included (its weights are zero):
+// Panels. Outputs are cut into panels of 16 (lut: 32), within each group; the last one of a group is filled up with
+// zero weights. A panel goes through K in runs (kernel_table.h). For a dense convolution one row of the filter is one
+// run, because KW neighbouring pixels are contiguous, channel padding included (its weights are zero):
 //
 //     filter row 0: [kw 0: c0 c1 c2 -][kw 1: c0 c1 c2 -][kw 2: c0 c1 c2 -]     one run of 3 quads for C = 3
 //     filter row 1: ...
 //
-// Safe steps. Scheme a16 sums products in int16 lanes: lane (n, j) adds, for each quad, the products of weights 2j and
-// 2j + 1 of output n. Activations are at most amax = 2^bits - 1 and not negative, so over any stretch of quads every
-// partial sum of the lane, in any order, lies between amax * (sum of its negative weights) and amax * (sum of its
-// positive ones). The packer walks K and cuts a run, with `flush`, before the first quad where either would leave int16
-// for any lane of the panel. So the proof rests on the actual weights, not on the worst their width allows. A quad that
-// cannot even stand alone makes the layer unfit for a16.
+// Safe steps. Schemes a16 and lut sum in narrow lanes. The packer walks K and cuts a run, with `flush`, before the
+// first quad where a lane of the panel could overflow (flush_proof.h). A quad that cannot even stand alone makes the
+// layer unfit for the scheme.
 #pragma once
 
 #include <optional>
@@ -59,8 +56,8 @@ struct PackedRun {
 };
 
 struct Panel {
-    ChannelBlock outputs;
-    int64_t first_input;  // channel, hence byte of a pixel
+    ChannelBlock outputs;  // at most panel_channels
+    int64_t first_input;   // channel, hence byte of a pixel
     std::vector<PackedRun> runs;
     int64_t data;  // offset of its weights, in bytes
 };
@@ -69,9 +66,11 @@ class PackedWeights {
 public:
     TileOp op;
     Scheme scheme;
-    int operand_bytes;  // 1: activation bytes as they are, 2: widened to int16 first
+    int64_t panel_channels;  // 16 or 32
+    int operand_bytes;       // for each activation: 1 as it is, 2 widened to int16, 4 as part of a quad's table
     std::vector<Panel> panels;
     int64_t flushes = 0, quads = 0;  // over all panels
+    double cycles = 0;               // estimated, for 6 output pixels
 
     const void* data(const Panel& panel) const { return data_.get() + panel.data; }
 

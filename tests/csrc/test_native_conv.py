@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.csrc.plain import convolve, convolve_native, native
 
-WIDTHS = range(2, 9)
+WIDTHS = range(1, 9)
 TILES = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise")]
 
 
@@ -27,6 +27,17 @@ def a16_is_exact(weights: Any, act_bits: int) -> Any:
     largest = (1 << act_bits) - 1
     high, low = np.maximum(pairs, 0).sum(-1).max(), np.minimum(pairs, 0).sum(-1).min()
     return largest * high <= 32767 and largest * low >= -32768
+
+
+def lut_is_exact(weights: Any, act_bits: int) -> Any:
+    """Whether the weights have 2 bits, and those bits of 4 weights that share a table's index fit a byte's sum."""
+    if weights.min() < -2 or weights.max() > 1:
+        return False
+    quads = weights.reshape(len(weights), -1, 4)
+    return ((1 << act_bits) - 1) * max((quads & 1).sum(-1).max(), (quads >> 1 & 1).sum(-1).max()) <= 255
+
+
+EXACT = {"a16": a16_is_exact, "lut": lut_is_exact}
 
 
 @pytest.mark.parametrize("kernel", TILES, ids=lambda kernel: kernel.name)
@@ -45,9 +56,9 @@ def test_every_tile_kernel_at_every_width(kernel: Any, weight_bits: int, monkeyp
         weights[0], weights[-1] = weights.min(), weights.max()
         arguments = (x, weights, bias, (1, 1), (0, 0, 0, 0), (1, 1), groups)
         channels_last = np.moveaxis(weights, 1, -1)  # the order in which a lane meets the weights
-        if kernel.scheme == "a16" and not a16_is_exact(channels_last, act_bits):
+        if kernel.scheme in EXACT and not EXACT[kernel.scheme](channels_last, act_bits):
             with pytest.raises(ValueError, match="'layer'.*not exact"):
-                convolve_native(*arguments, bits=act_bits, scheme="a16")
+                convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
             continue
         result = convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
         np.testing.assert_array_equal(result, convolve(*arguments))
@@ -63,13 +74,15 @@ def test_the_worst_corner_over_a_long_sum(isa: str, act_bits: int, weight_bits: 
     rows = np.array([np.full(depth, low), np.full(depth, high), np.where(np.arange(depth) % 8 < 4, low, high)])
     bias = np.array([0, -5, 7])
     expected = convolve(x, rows[:, :, None, None], bias)
-    for scheme in (None, "w16"):
+    schemes = (None, "w16", "lut") if weight_bits <= 2 and act_bits <= 6 else (None, "w16")
+    for scheme in schemes:
         result = convolve_native(x, rows[:, :, None, None], bias, bits=act_bits, scheme=scheme)
         np.testing.assert_array_equal(result, expected)
     # Each alone as well: in one panel the first to saturate decides for all.
     for row, start, sums in zip(rows, bias, np.moveaxis(expected, 1, 0), strict=True):
-        result = convolve_native(x, row[None, :, None, None], np.array([start]), bits=act_bits)
-        np.testing.assert_array_equal(result[:, 0], sums)
+        for scheme in schemes:
+            result = convolve_native(x, row[None, :, None, None], np.array([start]), bits=act_bits, scheme=scheme)
+            np.testing.assert_array_equal(result[:, 0], sums)
 
 
 @st.composite
@@ -96,10 +109,10 @@ def geometries(draw: Any) -> Any:
 @given(
     geometry=geometries(),
     act_bits=st.integers(1, 8),
-    weight_bits=st.integers(2, 8),
+    weight_bits=st.integers(1, 8),
     pad=st.integers(0, 255),
     threads=st.integers(1, 3),
-    scheme=st.sampled_from([None, "w16"]),
+    scheme=st.sampled_from([None, "w16", "lut"]),
     isa=st.sampled_from(sorted({kernel.isa for kernel in TILES})),
     seed=st.integers(0, 1 << 32),
 )
@@ -107,6 +120,10 @@ def test_any_geometry(
     geometry: Any, act_bits: int, weight_bits: int, pad: int, threads: int, scheme: Any, isa: str, seed: int
 ) -> None:
     x_shape, weight_shape, stride, padding, dilation, groups = geometry
+    groups, depth = geometry[-1], weight_shape[1]
+    if scheme == "lut":  # up to 6 bits, and 2; groups must not share a table
+        act_bits, weight_bits = min(act_bits, 6), min(weight_bits, 2)
+        scheme = None if groups > 1 and depth % 4 else scheme
     x, weights, bias = random_layer(np.random.default_rng(seed), act_bits, weight_bits, x_shape, weight_shape)
     arguments = (x, weights, bias, stride, padding, dilation, groups, pad % (1 << act_bits))
     with pytest.MonkeyPatch.context() as patch:
@@ -143,9 +160,21 @@ def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow() -> None:
         assert (conv.scheme, conv.quads, conv.flushes) == ("a16", 1000, flushes)
 
 
+def test_look_up_totals_leave_16_bits(isa: str) -> None:
+    """Sums beyond int16, of bytes that are flushed often: thousands of 4-bit activations at their maximum."""
+    x = np.full((1, 2600, 1, 3), 15)
+    weights = np.zeros((40, 2600, 1, 1), np.int64)
+    weights[::3], weights[1::3, ::2] = -2, 1
+    bias = np.arange(40)
+    result = convolve_native(x, weights, bias, bits=4, scheme="lut")
+    np.testing.assert_array_equal(result, convolve(x, weights, bias))
+
+
 def test_schemes_follow_the_actual_weights() -> None:
-    """At 8/8 bits full-range weights need w16; the same widths with small weights do not."""
+    """At 8/8 bits full-range weights need w16; the same widths with small weights do not. 2 bits are looked up."""
     rng = np.random.default_rng(0)
+    ternary = rng.integers(-1, 2, (64, 64, 3, 3))
+    assert native.Conv("layer", ternary, np.zeros(64, np.int64), 64, act_bits=2).scheme == "lut"
     for largest, scheme in ((128, "w16"), (20, "a16")):
         weights = rng.integers(-largest, largest, (16, 64, 3, 3))
         assert native.Conv("layer", weights, np.zeros(16, np.int64), 64).scheme == scheme

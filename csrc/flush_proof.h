@@ -1,0 +1,43 @@
+// Safe steps: how long sums may stay in narrow lanes, proved from the actual weights.
+//
+// Activations are at most amax = 2^bits - 1 and not negative. So over any stretch of quads every partial sum of a lane,
+// in any order, lies between amax * (sum of its negative weights) and amax * (sum of its positive ones):
+//
+//     a16  int16 lane (n, j): weights 2j and 2j + 1 of every quad of channel n
+//     lut  byte lane (n, plane): the plane's bits of every quad; int16 lane n: all weights of channel n
+//
+// The packer gives the quads of a panel in order and is told, before each, which lanes must be flushed first. The proof
+// rests on the actual weights, not on the worst that their width allows.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "kernel_table.h"
+
+namespace intsim {
+
+using Quad = std::array<std::array<int64_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
+
+class FlushProof {
+public:
+    FlushProof(Scheme scheme, int act_bits) : scheme_(scheme), max_activation_((int64_t{1} << act_bits) - 1) {}
+
+    // The least flush that must come before the quad; nothing where even alone it overflows a lane.
+    std::optional<Flush> add(const Quad& quad);
+
+private:
+    struct Lanes {
+        std::array<int64_t, 2 * kMaxTileChannels> low{}, high{};
+        void add(size_t lane, int64_t value) { (value < 0 ? low : high)[lane] += value; }
+        bool within(int64_t least, int64_t most) const;
+    };
+    void tally(const Quad& quad, Lanes& bytes, Lanes& words) const;
+
+    const Scheme scheme_;
+    const int64_t max_activation_;
+    Lanes bytes_, words_;
+};
+
+}  // namespace intsim
