@@ -45,6 +45,9 @@ def quantize_graph(
         nearest = get_close_matches(settings.method, METHODS, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(METHODS)}")
+    own = next((node for node in graph.nodes if node.op == "quantize"), None)
+    if own is not None:
+        raise CalibrationError(f"{own}: the network has quantizers of its own; calibrate it without them")
     import torch
 
     tensors = tuple(map(torch.as_tensor, inputs if isinstance(inputs, Sequence) else (inputs,)))

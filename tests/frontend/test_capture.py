@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intsim.errors import CaptureError
+from intsim.calibrate import Settings, quantize_graph
+from intsim.errors import CalibrationError, CaptureError
 from intsim.frontend.capture import capture
 from intsim.frontend.execute import run_float
 from intsim.frontend.quantizers import fake_quantize
@@ -157,3 +158,11 @@ def test_what_has_no_integer_meaning_is_refused_in_one_line(name):
 def test_what_is_no_module_is_refused():
     with pytest.raises(CaptureError, match="expected an nn.Module, got int"):
         capture(3, torch.zeros(2, 6, 9, 9))  # type: ignore[arg-type]
+
+
+def test_a_network_with_quantizers_of_its_own_is_not_calibrated_again():
+    model = Lambda(lambda net, x: fake_quantize(F.relu(x), net.scale, 0, 0, 15))
+    model.register_buffer("scale", torch.tensor(0.25))
+    x = torch.randn(2, 6, 9, 9)
+    with pytest.raises(CalibrationError, match=r"quantize 'quantize' \(networks.py:\d+\): .* quantizers of its own"):
+        quantize_graph(capture(model, x), x, Settings())
