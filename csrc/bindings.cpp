@@ -37,7 +37,12 @@ Halo to_halo(const Sides& sides) { return {sides[0], sides[1], sides[2], sides[3
 
 std::optional<Scheme> parse_scheme(const std::optional<std::string>& name) {
     if (!name) return std::nullopt;
-    for (const auto& [scheme, known] : {std::pair{Scheme::kA16, "a16"}, {Scheme::kW16, "w16"}, {Scheme::kLut, "lut"}})
+    for (const auto& [scheme, known] : {std::pair{Scheme::kA16, "a16"},
+                                        {Scheme::kW16, "w16"},
+                                        {Scheme::kLut, "lut"},
+                                        {Scheme::kA32S1, "a32s1"},
+                                        {Scheme::kA32S2, "a32s2"},
+                                        {Scheme::kA32S4, "a32s4"}})
         if (*name == known) return scheme;
     require(false, "no scheme is named '", *name, "'");
     return std::nullopt;

@@ -21,13 +21,17 @@ void FlushProof::tally(const Quad& quad, Lanes& bytes, Lanes& words) const {
 }
 
 std::optional<Flush> FlushProof::add(const Quad& quad) {
+    const int64_t step = step_quads(scheme_);
+    if (step > 0 && in_step_ == 0) words_ = {};
     for (Flush flush : {kNoFlush, kFlushBytes, kFlushAll}) {
+        if (step > 0 && flush != kNoFlush) break;  // its kernels widen by themselves, and only there
         if (flush >= kFlushBytes) bytes_ = {};
         if (flush == kFlushAll) words_ = {};
         Lanes bytes = bytes_, words = words_;
         tally(quad, bytes, words);
         if (!bytes.within(0, 255) || !words.within(-32768, 32767)) continue;
         bytes_ = bytes, words_ = words;
+        if (step > 0) in_step_ = (in_step_ + 1) % step;
         return flush;
     }
     return std::nullopt;

@@ -4,7 +4,8 @@
 // 2 to 6. ymm0..11 hold 6 rows x 2 registers of accumulators, ymm12 and ymm13 the panel, ymm14 the broadcast operand,
 // ymm15 the product. Multiplies run on two of Zen 3's vector pipes and additions on all four, so the pair multiply +
 // add is bound at 3.2 instructions per cycle: 51 MAC/cycle for a16 and 25.6 for w16, against 16 for float32. Look-ups
-// run on the other two pipes, at up to 3.4 instructions per cycle: 108 MAC/cycle for lut.
+// run on the other two pipes, at up to 3.4 instructions per cycle: 108 MAC/cycle for lut. a32s1, s2 and s4 need 3, 2.5
+// and 2.25 instructions for 32 MAC: 31, 39 and 41 MAC/cycle.
 #include <cstdint>
 
 #include "avx2.h"
@@ -46,6 +47,8 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     "vpaddd 32*" #i "(%[acc]), %%ymm" #i ", %%ymm" #i "\n" \
     "vmovdqa %%ymm" #i ", 32*" #i "(%[acc])\n"
 
+#define INT32_STORE(low, high, address) ADD_TO_TILE(low) ADD_TO_TILE(high)
+
 // a16: u8 times s8, pairs summed into int16 (no pair saturates, by the packer's proof), then wrapping addition. A flush
 // widens the int16 lanes to 8 channels of int32, adds them to the tile, and starts again from zero.
 #define A16_ROW(low, high, address) MULTIPLY_ADD("vpbroadcastd", "vpmaddubsw", "vpaddw", low, high, address)
@@ -72,7 +75,63 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     "add $8, %[p]\n"          \
     "add $8, %[q]\n"          \
     "sub $-128, %[panel]\n"
-#define W16_STORE(low, high, address) ADD_TO_TILE(low) ADD_TO_TILE(high)
+// a32: as a16, but 16-bit sums are widened and added to int32 registers after every step. Steps of 2 and 4 quads have 4
+// rows, so that ymm8..15 are free; quads that are left over go one by one.
+#define A32_ADD(product, i)                                \
+    "vpmaddwd %[ones], " product ", " product "\n"         \
+    "vpaddd " product ", %%ymm" #i ", %%ymm" #i "\n"
+#define A32S1_ROW(low, high, address)           \
+    "vpbroadcastd " address ", %%ymm14\n"       \
+    "vpmaddubsw %%ymm12, %%ymm14, %%ymm15\n"    \
+    A32_ADD("%%ymm15", low)                     \
+    "vpmaddubsw %%ymm13, %%ymm14, %%ymm14\n"    \
+    A32_ADD("%%ymm14", high)
+#define A32S1_QUAD(rows)      \
+    LOAD_PANEL("0", "32")     \
+    rows(A32S1_ROW)           \
+    "add $4, %[p]\n"          \
+    "add $4, %[q]\n"          \
+    "add $64, %[panel]\n"
+
+// One more quad of a row in its 16-bit sums, ymm14 and ymm15.
+#define A32_MORE(skip, address, low_panel, high_panel) \
+    "vpbroadcastd " skip address ", %%ymm12\n"         \
+    "vpmaddubsw " low_panel ", %%ymm12, %%ymm13\n"     \
+    "vpaddw %%ymm13, %%ymm14, %%ymm14\n"               \
+    "vpmaddubsw " high_panel ", %%ymm12, %%ymm13\n"    \
+    "vpaddw %%ymm13, %%ymm15, %%ymm15\n"
+#define A32_FIRST(address, low_panel, high_panel)      \
+    "vpbroadcastd " address ", %%ymm12\n"              \
+    "vpmaddubsw " low_panel ", %%ymm12, %%ymm14\n"     \
+    "vpmaddubsw " high_panel ", %%ymm12, %%ymm15\n"
+#define A32S2_ROW(low, high, address)                     \
+    A32_FIRST(address, "%%ymm8", "%%ymm9")                \
+    A32_MORE("4", address, "%%ymm10", "%%ymm11")          \
+    A32_ADD("%%ymm14", low) A32_ADD("%%ymm15", high)
+#define A32S2_STEP(rows)               \
+    "vmovdqa (%[panel]), %%ymm8\n"     \
+    "vmovdqa 32(%[panel]), %%ymm9\n"   \
+    "vmovdqa 64(%[panel]), %%ymm10\n"  \
+    "vmovdqa 96(%[panel]), %%ymm11\n"  \
+    rows(A32S2_ROW)                    \
+    "add $8, %[p]\n"                   \
+    "add $8, %[q]\n"                   \
+    "sub $-128, %[panel]\n"
+#define A32S4_ROW(low, high, address)                                \
+    A32_FIRST(address, "%%ymm8", "%%ymm9")                           \
+    A32_MORE("4", address, "%%ymm10", "%%ymm11")                     \
+    A32_MORE("8", address, "128(%[panel])", "160(%[panel])")         \
+    A32_MORE("12", address, "192(%[panel])", "224(%[panel])")        \
+    A32_ADD("%%ymm14", low) A32_ADD("%%ymm15", high)
+#define A32S4_STEP(rows)               \
+    "vmovdqa (%[panel]), %%ymm8\n"     \
+    "vmovdqa 32(%[panel]), %%ymm9\n"   \
+    "vmovdqa 64(%[panel]), %%ymm10\n"  \
+    "vmovdqa 96(%[panel]), %%ymm11\n"  \
+    rows(A32S4_ROW)                    \
+    "add $16, %[p]\n"                  \
+    "add $16, %[q]\n"                  \
+    "add $256, %[panel]\n"
 
 // lut: the panel's indices look up a quad's table, 16 channels by 2 planes in a register, and entries add up as bytes.
 // Flushing them adds plane 0 - 2 * plane 1 to int16 totals on the stack, and a full flush these to the tile.
@@ -105,8 +164,28 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     rows(LUT_FLUSH_TOTALS)
 
 // `int16_totals`: how many of them a kernel keeps on the stack; 1 where it has none.
-// for each run { p = operand + offset; do { quad } while (--n); if (run.flush) { after_flush } } at_end
-#define GEMM_KERNEL(function, int16_totals, rows, quad, after_flush, at_end)                                         \
+// The loops over the n quads of a run: one by one, or in steps with the rest one by one.
+#define EACH_QUAD(quad, rows) \
+    ".p2align 5\n"            \
+    "2:\n"                    \
+    quad(rows)                \
+    "dec %[n]\n"              \
+    "jnz 2b\n"
+#define EACH_STEP(quads, step, rows)  \
+    "sub $" #quads ", %[n]\n"         \
+    "jl 5f\n"                         \
+    ".p2align 5\n"                    \
+    "4:\n"                            \
+    step(rows)                        \
+    "sub $" #quads ", %[n]\n"         \
+    "jge 4b\n"                        \
+    "5: add $" #quads ", %[n]\n"      \
+    "jz 6f\n"                         \
+    EACH_QUAD(A32S1_QUAD, rows)       \
+    "6:\n"
+
+// for each run { p = operand + offset; each_quad; if (run.flush) { after_flush } } at_end
+#define GEMM_KERNEL(function, int16_totals, rows, each_quad, after_flush, at_end)                                      \
     __attribute__((noinline)) void function(const Tile& tile) {                                                      \
         const Run* run = tile.runs;                                                                                  \
         const void* panel = tile.panel;                                                                              \
@@ -120,11 +199,7 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
             "lea (%[p],%[stride],2), %[q]\n"                                                                         \
             "add %[stride], %[q]\n"                                                                                  \
             "mov 8(%[run]), %[n]\n"                                                                                  \
-            ".p2align 5\n"                                                                                           \
-            "2:\n"                                                                                                   \
-            quad(rows)                                                                                               \
-            "dec %[n]\n"                                                                                             \
-            "jnz 2b\n"                                                                                               \
+            each_quad                                                                                                \
             "cmpq $0, 16(%[run])\n"                                                                                  \
             "je 3f\n"                                                                                                \
             after_flush                                                                                              \
@@ -144,10 +219,17 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
 
 static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes");
 
-#define GEMM_KERNELS(mr)                                                                 \
-    GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, A16_QUAD, EACH_ROW_##mr(A16_FLUSH), "") \
-    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, W16_QUAD, "", EACH_ROW_##mr(W16_STORE)) \
-    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_QUAD, LUT_FLUSH(EACH_ROW_##mr), "")
+#define GEMM_KERNELS(mr)                                                                                             \
+    GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, EACH_QUAD(A16_QUAD, EACH_ROW_##mr), EACH_ROW_##mr(A16_FLUSH), "")   \
+    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, EACH_QUAD(W16_QUAD, EACH_ROW_##mr), "", EACH_ROW_##mr(INT32_STORE)) \
+    GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                         \
+                EACH_ROW_##mr(INT32_STORE))                                                                          \
+    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUT_FLUSH(EACH_ROW_##mr), "")
+#define STEP_KERNELS(mr)                                                                        \
+    GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, EACH_STEP(2, A32S2_STEP, EACH_ROW_##mr), "", \
+                EACH_ROW_##mr(INT32_STORE))                                                     \
+    GEMM_KERNEL(gemm_a32s4_##mr, 1, EACH_ROW_##mr, EACH_STEP(4, A32S4_STEP, EACH_ROW_##mr), "", \
+                EACH_ROW_##mr(INT32_STORE))
 
 GEMM_KERNELS(1)
 GEMM_KERNELS(2)
@@ -155,16 +237,25 @@ GEMM_KERNELS(3)
 GEMM_KERNELS(4)
 GEMM_KERNELS(5)
 GEMM_KERNELS(6)
+STEP_KERNELS(1)
+STEP_KERNELS(2)
+STEP_KERNELS(3)
+STEP_KERNELS(4)
 
-#define GEMM_ROWS(mr)                                                                                          \
-    {{"gemm_u8s8_a16_avx2_" #mr "x16", "gemm", "a16", "avx2", mr, 16, 8, 8}, Scheme::kA16, gemm_a16_##mr},     \
-        {{"gemm_u8s8_w16_avx2_" #mr "x16", "gemm", "w16", "avx2", mr, 16, 8, 8}, Scheme::kW16, gemm_w16_##mr}, \
-        {{"gemm_u8s2_lut_avx2_" #mr "x32", "gemm", "lut", "avx2", mr, 32, 8, 2}, Scheme::kLut, gemm_lut_##mr},
+#define GEMM_ROW(weight_bits, scheme, enumerator, mr, nr)                                                         \
+    {{"gemm_u8s" #weight_bits "_" #scheme "_avx2_" #mr "x" #nr, "gemm", #scheme, "avx2", mr, nr, 8, weight_bits}, \
+     Scheme::enumerator,                                                                                          \
+     gemm_##scheme##_##mr},
+#define GEMM_ROWS(mr)              \
+    GEMM_ROW(8, a16, kA16, mr, 16) \
+    GEMM_ROW(8, w16, kW16, mr, 16) GEMM_ROW(8, a32s1, kA32S1, mr, 16) GEMM_ROW(2, lut, kLut, mr, 32)
+#define STEP_ROWS(mr) GEMM_ROW(8, a32s2, kA32S2, mr, 16) GEMM_ROW(8, a32s4, kA32S4, mr, 16)
 
-constexpr TileRow kRows[] = {GEMM_ROWS(6) GEMM_ROWS(5) GEMM_ROWS(4) GEMM_ROWS(3) GEMM_ROWS(2) GEMM_ROWS(1)};
+constexpr TileRow kRows[] = {GEMM_ROWS(6) GEMM_ROWS(5) GEMM_ROWS(4) GEMM_ROWS(3) GEMM_ROWS(2) GEMM_ROWS(1)  //
+                             STEP_ROWS(4) STEP_ROWS(3) STEP_ROWS(2) STEP_ROWS(1)};
 
 }  // namespace
 
-const Rows<TileRow> kAvx2Gemm = {kRows, 18};
+const Rows<TileRow> kAvx2Gemm = {kRows, sizeof kRows / sizeof *kRows};
 
 }  // namespace intsim

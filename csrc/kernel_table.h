@@ -19,7 +19,7 @@
 // and the caller has filled acc with the bias. Panels hold the weights in the order in which the kernel eats them, one
 // *quad* (4 consecutive k) of NR channels at a time:
 //
-//     a16 (gemm)       [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
+//     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
@@ -32,14 +32,15 @@
 //
 // Narrow lanes. Scheme a16 adds products in 16-bit lanes, lut adds table entries in bytes and these in 16-bit lanes,
 // for as long as the actual weights prove that no lane can overflow: a run's `flush` says which lanes the packer found
-// to be full after it.
+// to be full after it. Schemes a32s1, s2 and s4 widen after every step of so many quads, counted from the start of a
+// run, and keep int32 in registers: for widths where a16 would have to flush all the time.
 #pragma once
 
 #include <cstdint>
 
 namespace intsim {
 
-enum class Scheme { kA16, kW16, kLut };
+enum class Scheme { kA16, kW16, kLut, kA32S1, kA32S2, kA32S4 };
 
 constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 
@@ -130,7 +131,7 @@ using LookupKernel = void (*)(const uint8_t* from, uint8_t* to, int64_t count, c
 struct KernelInfo {
     const char* name;
     const char* op;      // gemm, depthwise, epilogue, add, ...
-    const char* scheme;  // a16, w16, lut; shift, multiplier, threshold32, ...
+    const char* scheme;  // a16, w16, lut, a32s1, ...; shift, multiplier, threshold32, ...
     const char* isa;
     int mr, nr;
     int act_bits, weight_bits;

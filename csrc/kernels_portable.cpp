@@ -6,9 +6,9 @@
 namespace intsim {
 namespace {
 
-// Scheme a16 without 16-bit lanes: products go straight to int32, so `flush` means nothing here.
+// Schemes a16 and a32 without 16-bit lanes: products go straight to int32, so `flush` and steps mean nothing here.
 template <int MR>
-void gemm_a16(const Tile& tile) {
+void gemm_bytes(const Tile& tile) {
     const int8_t* panel = static_cast<const int8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
@@ -125,20 +125,19 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
     for (int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
 }
 
-#define TILE_ROW(op, scheme, enumerator, mr)                                                \
-    {{#op "_u8s8_" #scheme "_portable_" #mr "x16", #op, #scheme, "portable", mr, 16, 8, 8}, \
-     Scheme::enumerator,                                                                    \
-     op##_##scheme<mr>}
-#define TILE_ROWS(op, scheme, enumerator)                                                                          \
-    TILE_ROW(op, scheme, enumerator, 4), TILE_ROW(op, scheme, enumerator, 3), TILE_ROW(op, scheme, enumerator, 2), \
-        TILE_ROW(op, scheme, enumerator, 1)
-
-#define LUT_ROW(mr) \
-    {{"gemm_u8s2_lut_portable_" #mr "x32", "gemm", "lut", "portable", mr, 32, 8, 2}, Scheme::kLut, gemm_lut<mr>}
+#define TILE_ROW(op, weights, scheme, enumerator, mr, nr, run)                                                        \
+    {{#op "_u8" weights "_" #scheme "_portable_" #mr "x" #nr, #op, #scheme, "portable", mr, nr, 8, weights[1] - '0'}, \
+     Scheme::enumerator,                                                                                              \
+     run<mr>}
+#define TILE_ROWS(op, weights, scheme, enumerator, nr, run)                                                       \
+    TILE_ROW(op, weights, scheme, enumerator, 4, nr, run), TILE_ROW(op, weights, scheme, enumerator, 3, nr, run), \
+        TILE_ROW(op, weights, scheme, enumerator, 2, nr, run), TILE_ROW(op, weights, scheme, enumerator, 1, nr, run)
 
 constexpr TileRow kGemm[] = {
-    TILE_ROWS(gemm, a16, kA16), TILE_ROWS(gemm, w16, kW16), LUT_ROW(4), LUT_ROW(3), LUT_ROW(2), LUT_ROW(1)};
-constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, w16, kW16)};
+    TILE_ROWS(gemm, "s8", a16, kA16, 16, gemm_bytes),     TILE_ROWS(gemm, "s8", w16, kW16, 16, gemm_w16),
+    TILE_ROWS(gemm, "s2", lut, kLut, 32, gemm_lut),       TILE_ROWS(gemm, "s8", a32s1, kA32S1, 16, gemm_bytes),
+    TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes), TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
+constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
 constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_shift_portable_1x16", "epilogue", "shift", "portable", 1, 16, 8, 32},

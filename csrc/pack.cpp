@@ -9,12 +9,27 @@
 namespace intsim {
 namespace {
 
-// Cycles on Zen 3 for a tile of 6 rows: of a quad (24 instructions for a16 and lut at 3.2 a cycle, twice as many for
-// w16), of a flush of bytes, and of a full one.
+// Cycles on Zen 3 for a tile of 6 rows, measured in layers: of a quad, of a flush of bytes, and of a full one.
 struct Cost {
     double quad, flush_bytes, flush_all;
 };
-constexpr Cost kA16Cost = {8, 0, 14}, kW16Cost = {16, 0, 0}, kLutCost = {7.4, 14, 44};
+constexpr Cost cost_of(Scheme scheme) {
+    switch (scheme) {
+        case Scheme::kA16:
+            return {8, 0, 12};
+        case Scheme::kA32S1:
+            return {12.6, 0, 0};
+        case Scheme::kA32S2:
+            return {11.2, 0, 0};
+        case Scheme::kA32S4:
+            return {9.6, 0, 0};
+        case Scheme::kLut:
+            return {7.4, 14, 44};
+        case Scheme::kW16:
+            break;
+    }
+    return {16, 0, 0};
+}
 constexpr double kTableCost = 0.6;  // of one activation's part of a table
 
 // One stretch of contiguous bytes in the input, before it is cut by flushes.
@@ -53,11 +68,12 @@ public:
 
     std::optional<PackedWeights> dense() {
         const bool lut = scheme_ == Scheme::kLut;
-        const int64_t limit = lut ? 2 : scheme_ == Scheme::kA16 ? 128 : 32768;
+        const bool words = scheme_ == Scheme::kW16;
+        const int64_t limit = lut ? 2 : words ? 32768 : 128;
         if (!weights_within(-limit, limit - 1)) return std::nullopt;
         if (lut && spec_.groups > 1 && spec_.depth() % 4 != 0) return std::nullopt;  // groups would share tables
         packed_.op = TileOp::kGemm, packed_.scheme = scheme_;
-        packed_.operand_bytes = lut ? 4 : scheme_ == Scheme::kA16 ? 1 : 2;
+        packed_.operand_bytes = lut ? 4 : words ? 2 : 1;
         packed_.panel_channels = lut ? 32 : 16;
 
         segments_ = segments_of(spec_);
@@ -131,6 +147,7 @@ private:
         FlushProof proof(scheme_, spec_.act_bits);
         for (const Segment& segment : segments_) {
             panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
+            proof.begin_segment();
             for (int64_t position = 0; position < segment.bytes; position += 4, to += quad_bytes()) {
                 Quad quad{};
                 for (int n = 0; n < packed_.panel_channels; ++n)
@@ -164,6 +181,9 @@ private:
                 const int64_t weight = quad[n][k];
                 switch (scheme_) {
                     case Scheme::kA16:
+                    case Scheme::kA32S1:
+                    case Scheme::kA32S2:
+                    case Scheme::kA32S4:
                         to[4 * n + k] = static_cast<char>(weight);
                         break;
                     case Scheme::kW16:
@@ -177,7 +197,7 @@ private:
     }
 
     double cycles_of(const Panel& panel) const {
-        const Cost& cost = scheme_ == Scheme::kLut ? kLutCost : scheme_ == Scheme::kA16 ? kA16Cost : kW16Cost;
+        const Cost cost = cost_of(scheme_);
         double cycles = 0;
         for (const PackedRun& run : panel.runs)
             cycles += static_cast<double>(run.quads) * cost.quad + (run.flush == kFlushBytes ? cost.flush_bytes : 0) +
@@ -245,7 +265,7 @@ std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
     std::optional<PackedWeights> fastest;
-    for (Scheme scheme : {Scheme::kW16, Scheme::kA16, Scheme::kLut}) {
+    for (Scheme scheme : {Scheme::kA16, Scheme::kLut, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16}) {
         std::optional<PackedWeights> packed = pack(spec, scheme);
         if (packed && (!fastest || packed->cycles < fastest->cycles)) fastest = std::move(packed);
     }

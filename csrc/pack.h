@@ -11,7 +11,7 @@
 //     filter row 0: [kw 0: c0 c1 c2 -][kw 1: c0 c1 c2 -][kw 2: c0 c1 c2 -]     one run of 3 quads for C = 3
 //     filter row 1: ...
 //
-// Safe steps. Schemes a16 and lut sum in narrow lanes. The packer walks K and cuts a run, with `flush`, before the
+// Safe steps. Schemes a16, a32 and lut sum in narrow lanes. The packer walks K and cuts a run, with `flush`, before the
 // first quad where a lane of the panel could overflow (flush_proof.h). A quad that cannot even stand alone makes the
 // layer unfit for the scheme.
 #pragma once

@@ -37,7 +37,28 @@ def lut_is_exact(weights: Any, act_bits: int) -> Any:
     return ((1 << act_bits) - 1) * max((quads & 1).sum(-1).max(), (quads >> 1 & 1).sum(-1).max()) <= 255
 
 
-EXACT = {"a16": a16_is_exact, "lut": lut_is_exact}
+def a32_is_exact(quads: int) -> Any:
+    """Whether a lane's products of a step of so many quads, from the start of each row of the filter, fit int16."""
+
+    def is_exact(weights: Any, act_bits: int) -> Any:
+        outputs, rows = weights.shape[:2]
+        flat = weights.reshape(outputs, rows, -1)
+        flat = np.pad(flat, ((0, 0), (0, 0), (0, -flat.shape[2] % (4 * quads))))
+        lanes = flat.reshape(outputs, rows, -1, quads, 2, 2).swapaxes(3, 4).reshape(-1, 2 * quads)
+        largest = (1 << act_bits) - 1
+        high, low = np.maximum(lanes, 0).sum(-1).max(), np.minimum(lanes, 0).sum(-1).min()
+        return largest * high <= 32767 and largest * low >= -32768
+
+    return is_exact
+
+
+EXACT = {
+    "a16": a16_is_exact,
+    "lut": lut_is_exact,
+    "a32s1": a32_is_exact(1),
+    "a32s2": a32_is_exact(2),
+    "a32s4": a32_is_exact(4),
+}
 
 
 @pytest.mark.parametrize("kernel", TILES, ids=lambda kernel: kernel.name)
@@ -175,9 +196,13 @@ def test_schemes_follow_the_actual_weights() -> None:
     rng = np.random.default_rng(0)
     ternary = rng.integers(-1, 2, (64, 64, 3, 3))
     assert native.Conv("layer", ternary, np.zeros(64, np.int64), 64, act_bits=2).scheme == "lut"
-    for largest, scheme in ((128, "w16"), (20, "a16")):
+    for largest, scheme in ((128, "w16"), (8, "a16")):
         weights = rng.integers(-largest, largest, (16, 64, 3, 3))
         assert native.Conv("layer", weights, np.zeros(16, np.int64), 64).scheme == scheme
+    # Worst weights of 8 bits beside activations of 5, 6 and 7: a lane holds the products of 4, 2 and 1 quads.
+    worst = np.full((16, 64, 3, 3), -128)
+    for act_bits, scheme in ((5, "a32s4"), (6, "a32s2"), (7, "a32s1")):
+        assert native.Conv("layer", worst, np.zeros(16, np.int64), 64, act_bits=act_bits).scheme == scheme
 
 
 def test_accumulator_bounds_are_reached() -> None:
