@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
@@ -10,6 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from intsim.costing.menu import MEASURES, Measure, Pair
+from intsim.costing.widths_file import format_widths
 
 Limits = Mapping[Measure, Fraction]
 
@@ -73,11 +73,7 @@ class Allocation:
 
     def to_toml(self) -> str:
         """A file of widths for `intsim quantize --widths`."""
-        tables = (
-            f"[layer.{_quoted(name)}]\nweight_bits = {pair.weight_bits}\nact_bits = {pair.act_bits}\n"
-            for name, pair in self.bits.items()
-        )
-        return "\n".join(tables)
+        return format_widths(self.bits)
 
 
 def _in_units(costs: Mapping[Measure, Fraction]) -> dict[str, int | float]:
@@ -91,8 +87,3 @@ def _amount(name: Measure, value: Fraction, uniform: Mapping[Measure, Fraction])
     text = f"{digits.divide(Decimal(value.numerator), Decimal(value.denominator)).normalize():f}"
     share = f" ({float(value / uniform[name]):.4g} of 8/8 bits)" if uniform.get(name) else ""
     return f"{text}{MEASURES[name]}{share}"
-
-
-def _quoted(name: str) -> str:
-    """A basic string of TOML, which is JSON's, but for the characters above ASCII that it may hold as they are."""
-    return json.dumps(name, ensure_ascii=False)

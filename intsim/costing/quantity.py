@@ -68,7 +68,7 @@ def checked(where: str, validate: Callable[[], T]) -> T:
     try:
         return validate()
     except ValidationError as error:
-        raise CostError(f"target {where}: {_complaint(error.errors(include_url=False)[0])}") from None
+        raise CostError(f"{where}: {_complaint(error.errors(include_url=False)[0])}") from None
 
 
 # Tags of unions: steps on the way to a field in pydantic's eyes, but no keys of the file.

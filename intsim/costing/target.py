@@ -221,7 +221,12 @@ def _load(path: Path, stamp: int) -> Target:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CostError(f"target {path}: not a readable TOML file: {error}") from None
-    return checked(str(path), lambda: _SCHEMA.validate_python(table))
+    return checked(f"target {path}", lambda: _SCHEMA.validate_python(table))
+
+
+def parse_target(text: str) -> Target:
+    """The target that `model_dump_json` made `text` of."""
+    return _SCHEMA.validate_json(text)
 
 
 def _not_found(name: str) -> str:

@@ -1,0 +1,144 @@
+"""What a sweep estimates: every network x allocation x target x array x batch of a SPEC.toml.
+
+    networks = ["resnet18.csv", "digits.intsim"]
+    targets = ["systolic_ws", "mine.toml"]
+    arrays = ["8x8", "16x16"]            # each target's own unless given
+    batches = [1, 8]                     # 1 unless given
+    weight_bits = [2, 4, 8]              # uniform widths, every pair of both lists
+    act_bits = [4, 8]
+    first_last_bits = 8                  # of the first and the last layer in these
+    widths = ["searched.toml"]           # files of widths, as `intsim allocate` writes them
+
+Without widths, networks have their own. Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
+
+from intsim import __version__
+from intsim.costing.estimate import parse_array
+from intsim.costing.graph_layers import layers_of
+from intsim.costing.quantity import Record, checked
+from intsim.costing.target import load_target
+from intsim.costing.topology import read_topology
+from intsim.costing.widths_file import LayerWidths, read_widths
+from intsim.costing.workload import Layer
+from intsim.errors import CostError
+from intsim.ir.file import load
+
+AtLeastOne = Annotated[int, Field(gt=0, strict=True)]
+
+
+class Spec(Record):
+    """A SPEC.toml."""
+
+    networks: tuple[str, ...] = Field(min_length=1)
+    targets: tuple[str, ...] = Field(min_length=1)
+    arrays: tuple[str, ...] = ()
+    batches: tuple[AtLeastOne, ...] = (1,)
+    weight_bits: tuple[AtLeastOne, ...] = ()
+    act_bits: tuple[AtLeastOne, ...] = Field(default=(), validate_default=True)
+    first_last_bits: AtLeastOne | None = None
+    widths: tuple[str, ...] = ()
+
+    @field_validator("act_bits")
+    @classmethod
+    def _paired(cls, act_bits: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if bool(act_bits) != bool(info.data.get("weight_bits")):
+            raise ValueError("weight_bits and act_bits go together; state both or neither")
+        return act_bits
+
+
+class Key(NamedTuple):
+    """The names of a point, as the results list it."""
+
+    network: str
+    allocation: str
+    target: str
+    array: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One estimate to make, ready to be sent to another machine.
+
+    target_json   the target itself, so that its file need not be there
+    digest        of everything that the result depends on
+    """
+
+    key: Key
+    layers: tuple[Layer, ...]
+    target_json: str
+    digest: str
+
+
+def read_plan(path: str | Path) -> list[Point]:
+    """The points of a SPEC.toml, neighbours differing in their allocation only.
+
+    raises   CostError: a file that cannot be read, an unknown or missing field, a layer that a network does not have
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CostError(f"sweep {path}: not a readable TOML file: {error}") from None
+    spec = checked(f"sweep {path}", lambda: TypeAdapter(Spec).validate_python(table))
+    for array in spec.arrays:
+        parse_array(array)
+    targets = {name: load_target(path.parent / name if name.endswith(".toml") else name) for name in spec.targets}
+    dumped = {name: (target, target.model_dump_json()) for name, target in targets.items()}
+    points = []
+    for network in spec.networks:
+        allocations = dict(_allocations(spec, path.parent, network))
+        digests = {name: _digest(repr(layers)) for name, layers in allocations.items()}
+        for (target, (machine, text)), array, batch in product(dumped.items(), spec.arrays or ("",), spec.batches):
+            array = array or f"{machine.size.rows}x{machine.size.columns}"
+            for allocation, layers in allocations.items():
+                digest = _digest(__version__, digests[allocation], text, array, str(batch))
+                points.append(Point(Key(network, allocation, target, array, batch), layers, text, digest))
+    return list({point.key: point for point in points}.values())
+
+
+def _allocations(spec: Spec, folder: Path, network: str) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+    """Layers with their widths, by the allocation's name."""
+    file = folder / network
+    layers = read_topology(file) if file.suffix == ".csv" else layers_of(load(file).graph)
+    if not spec.weight_bits and not spec.widths:
+        yield "own", tuple(layers)
+    for weight_bits, act_bits in product(spec.weight_bits, spec.act_bits):
+        yield f"{weight_bits}/{act_bits}", _uniform(layers, weight_bits, act_bits, spec.first_last_bits)
+    for name in spec.widths:
+        widths = read_widths(folder / name)
+        unknown = widths.keys() - {layer.name for layer in layers}
+        if unknown:
+            raise CostError(f"widths {folder / name}: network {network} has no layer '{min(unknown)}'")
+        yield name, tuple(_with_widths(layer, widths.get(layer.name, LayerWidths())) for layer in layers)
+
+
+def _uniform(layers: Sequence[Layer], weight_bits: int, act_bits: int, ends: int | None) -> tuple[Layer, ...]:
+    """All layers at the same widths, but for the first and the last that have weights."""
+    weighted = [i for i, layer in enumerate(layers) if layer.kind != "matmul"]
+    first_last = {weighted[0], weighted[-1]} if weighted and ends is not None else set()
+    inner, outer = LayerWidths(weight_bits=weight_bits, act_bits=act_bits), LayerWidths(weight_bits=ends, act_bits=ends)
+    return tuple(_with_widths(layer, outer if i in first_last else inner) for i, layer in enumerate(layers))
+
+
+def _with_widths(layer: Layer, widths: LayerWidths) -> Layer:
+    """Both operands of a product of activations have their width; results stay as wide as they are."""
+    act_bits = widths.act_bits or layer.act_bits
+    weight_bits = widths.weight_bits or layer.weight_bits
+    return replace(layer, weight_bits=act_bits if layer.kind == "matmul" else weight_bits, act_bits=act_bits)
+
+
+def _digest(*texts: str) -> str:
+    return sha256("\0".join(texts).encode()).hexdigest()[:32]
