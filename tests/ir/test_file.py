@@ -96,7 +96,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a scale of zero": (lambda m: node(m, "q")[3]["out"].update(scale=0.0), "positive"),
     "a scale that is NaN": (lambda m: node(m, "q")[3]["out"].update(scale="nan"), "scale"),
     "a type of 99 bits": (lambda m: node(m, "q")[3]["out"].update(element="u99"), "integer type"),
-    "a table of wrong length": (lambda m: m["graph"]["constants"]["lut"].update(shape=[8]), "expected a table of 16 entries"),
+    "a table of wrong length": (lambda m: m["graph"]["constants"]["lut"].update(shape=[8]), "a table of 16 entries"),
     "nested without end": (lambda m: m.update(graph=json.loads("[" * 900 + "]" * 900)), "not a readable"),
 }
 
