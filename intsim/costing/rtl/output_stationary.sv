@@ -127,7 +127,7 @@ module output_stationary
 
     always_comb begin
         takes_pixel = 1'b0;
-        for (int i = 0; i < ROWS; i++) if (first_at_row[i] && i < fold.m) takes_pixel = 1'b1;
+        for (int i = 0; i < ROWS; i++) takes_pixel |= first_at_row[i];  // past the last pixel the walk restarts
     end
 
     for (genvar i = 0; i < ROWS; i++) begin : g_row
