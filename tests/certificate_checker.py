@@ -3,7 +3,7 @@
     python -m tests.certificate_checker MODEL.intsim CERTIFICATE.json
 
 It derives from the model what a true certificate says and refuses any other. The crossings, which `prove` searches for,
-are tested: there the float chain reaches its code, one accumulator before it does not, and the integers do the same.
+are tested: there the float chain reaches its code, one accumulator before not, and the integers do the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Checker:
     def __init__(self, model: Any):
         self.graph, self.quantized, self.types = model.graph, model.quantized, model.graph.types
         self.reach: dict[str, Any] = {}  # least and greatest accumulator of each channel
-        self.crossed: dict[str, Any] = {}  # node, ends of each channel, whether it rises, least and greatest code
+        self.crossed: dict[str, Any] = {}  # of each layer: code of a level, ends of each channel, codes there
         self.same_network()
         layers = [n for n in self.graph.nodes if n.mnemonic in (*SUMS, *RESCALES, *AVERAGES)]
         self.expected = {"proved": True, "chains": True, "problems": [], "layers": [self.layer(n) for n in layers],
@@ -58,7 +58,7 @@ class Checker:
             require(same, "the certificate and the model disagree")  # compared as text, where 1, 1.0 and true differ
             for name, search in self.crossed.items():
                 data = zlib.decompress(base64.b64decode(found[name], validate=True))
-                self.test_crossings(*search, np.frombuffer(data, "<i8"))
+                self.test_crossings(np.frombuffer(data, "<i8"), *search)
         except (KeyError, TypeError, AttributeError, ValueError, zlib.error) as error:
             raise RefusedError(f"a layer is not as it should be: {error}") from None
 
@@ -80,7 +80,8 @@ class Checker:
                 require(str(op.accumulator) == str(q.accumulators.get(node.name, "s32")), f"{node.name}: accumulator")
                 require(getattr(op, "pad_code", None) == q.pad_codes.get(node.name), f"{node.name}: padding")
                 same = weight.type == record.weight.type and np.array_equal(weight.codes, record.weight.codes)
-                require(same and np.array_equal(bias[0].codes if bias else None, record.bias), f"{node.name}: weights")
+                start = None if record.bias is None else record.bias.tolist()
+                require(same and [*(b.codes.tolist() for b in bias), None][0] == start, f"{node.name}: weights")
 
     def parameters(self, node: Any) -> list[Any]:
         return [self.graph.constants[name] for name in node.inputs if name in self.graph.constants]
@@ -114,8 +115,8 @@ class Checker:
         return least.min(), most.max(), witness, {**more, "partial_min": low, "partial_max": high}
 
     def average(self, node: Any) -> Any:
-        op, chain = node.op, self.quantized.chains[node.name]
-        (low, *_), (high, *_) = (end.tolist() for end in self.ends(node.inputs[0]))
+        op, chain, ((low, *_), (high, *_)) = node.op, self.quantized.chains[node.name], self.ends(node.inputs[0])
+        low, high = int(low), int(high)
         kinds = window_kinds(op, self.types[node.inputs[0]], chain)
         for inside, count, by in kinds:
             for total in range(inside * low, inside * high + 1):
@@ -133,7 +134,7 @@ class Checker:
         sources = [self.ends(name) for name in node.inputs[: len(chain.sources)]]
         parameters, channels = [*map(levels, self.parameters(node))], range(len(sources[0][0]))
         require(chain.axis == grid.axis or node.mnemonic == "table", f"{node.name}: channels")
-        low, high, largest = [], [], 0
+        low, high, largest = list[int](), list[int](), 0
         for c in channels:
             *m, s = [pick(p, c) for p in parameters] if node.mnemonic in RESCALES[:3] else [0]
             sums = [sorted(f * int(end[c]) for end in ends) for f, ends in zip(m or [1], sources, strict=True)]
@@ -174,16 +175,15 @@ class Checker:
         code = partial(self.same_code, node, chain, parameters)
         ends = [(code(c, low[c]), code(c, high[c])) for c in range(len(low))]
         self.crossed[node.name] = code, low, high, ends
-        codes, falling = [min(map(min, ends)), max(map(max, ends))], [c for c, (a, b) in enumerate(ends) if a > b]
+        falling, codes = [c for c, (a, b) in enumerate(ends) if a > b], [min(map(min, ends)), max(map(max, ends))]
         return {"method": "crossings", "codes": codes, "falling": falling}
 
     def same_code(self, node: Any, chain: Any, parameters: Any, channel: int, level: int, place: int = 0) -> int:
-        """The code that both sides give a level."""
         code = integer_code(node.op, parameters, channel, level, place)
         require(code == float_code(chain, channel, level), f"{node.name}: other codes at {level} in channel {channel}")
         return code
 
-    def test_crossings(self, code: Any, low: Any, high: Any, ends: Any, differences: Any) -> None:
+    def test_crossings(self, differences: Any, code: Any, low: Any, high: Any, ends: Any) -> None:
         codes = range(min(map(min, ends)) + 1, max(map(max, ends)) + 1)
         for c, row in enumerate(differences.reshape(len(low), len(codes)).cumsum(axis=1).tolist()):
             origin, sign = (high[c], -1) if ends[c][0] > ends[c][1] else (low[c], 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from intsim.data import load_data
+from intsim.data import Dataset, load_data
 from intsim.errors import InputError
 
 pytestmark = pytest.mark.torchless
@@ -19,52 +22,55 @@ IMAGES = np.arange(24, dtype=np.float64).reshape(2, 3, 2, 2)
 class Tensor:
     """Quacks like a tensor on a device that needs gradients: only detach().cpu().numpy() gives its numbers."""
 
-    def __init__(self, array):
+    def __init__(self, array: np.ndarray):
         self.array = array
 
-    def detach(self):
+    def detach(self) -> Any:
         return type("Detached", (), {"cpu": lambda s: type("OnHost", (), {"numpy": lambda h: self.array})()})()
 
-    def __array__(self, *args, **kwargs):
+    def __array__(self) -> np.ndarray:
         raise TypeError("this tensor requires grad")
 
 
 @pytest.fixture
-def from_callable(tmp_path, monkeypatch):
+def from_callable(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], Dataset]:
     """Loads what a callable in a file of its own returns."""
     import intsim.data
 
-    def load(returned):
+    def load(returned: object) -> Dataset:
         monkeypatch.setattr(intsim.data, "call", lambda reference, what: returned)
         return load_data("here.py:images")
 
     return load
 
 
-def npz(tmp_path, **arrays):
+def npz(tmp_path: Path, **arrays: np.ndarray) -> str:
     path = tmp_path / "data.npz"
-    np.savez(path, **arrays)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
     return str(path)
 
 
-def test_a_callable_in_a_file(tmp_path):
+def test_a_callable_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "images.py"
     path.write_text("import numpy as np\ndef data():\n    return np.ones((5, 1, 2, 2)), np.arange(5, dtype=np.uint8)\n")
     data = load_data(f"{path}:data")
     assert len(data) == 5 and data.inputs[0].dtype == np.float32 and data.inputs[0].shape == (5, 1, 2, 2)
-    assert data.labels.tolist() == [0, 1, 2, 3, 4] and data.labels.dtype == np.int64
+    assert data.labels is not None and data.labels.dtype == np.int64
+    assert data.labels.tolist() == [0, 1, 2, 3, 4]
     assert data.source == f"{path}:data"
-    assert len(data.first(3)) == 3 and data.first(3).labels.tolist() == [0, 1, 2] and len(data.first(99)) == 5
+    first = data.first(3)
+    assert first.labels is not None and first.labels.tolist() == [0, 1, 2]
+    assert len(first) == 3 and len(data.first(99)) == 5
 
 
-def test_an_npz_file(tmp_path):
+def test_an_npz_file(tmp_path: Path) -> None:
     data = load_data(npz(tmp_path, inputs=IMAGES, labels=np.array([4, 5])))
     np.testing.assert_array_equal(data.inputs[0], IMAGES)
-    assert data.labels.tolist() == [4, 5]
+    assert data.labels is not None and data.labels.tolist() == [4, 5]
     assert load_data(npz(tmp_path, inputs=IMAGES)).labels is None
 
 
-def test_tensors_lists_and_several_inputs(from_callable):
+def test_tensors_lists_and_several_inputs(from_callable: Callable[[object], Dataset]) -> None:
     data = from_callable((Tensor(IMAGES), Tensor(np.array([0, 1]))))
     np.testing.assert_array_equal(data.inputs[0], IMAGES)
     data = from_callable(((Tensor(IMAGES), IMAGES.astype(np.uint8)), None))
@@ -89,14 +95,14 @@ def test_tensors_lists_and_several_inputs(from_callable):
         ((IMAGES, ["cat", "dog"]), r"labels: expected numbers"),
     ],
 )
-def test_bad_data_is_one_line(from_callable, returned, message):
+def test_bad_data_is_one_line(from_callable: Callable[[object], Dataset], returned: object, message: str) -> None:
     with pytest.raises(InputError) as error:
         from_callable(returned)
     assert re.search(message, str(error.value)), error.value
     assert str(error.value).startswith("DATA here.py:images: ") and "\n" not in str(error.value)
 
 
-def test_bad_references_are_one_line(tmp_path):
+def test_bad_references_are_one_line(tmp_path: Path) -> None:
     for reference, message in [
         ("images", r"^DATA images: expected path/file.py:callable, package.module:callable or path/file.npz"),
         (f"{tmp_path}/absent.npz", r"cannot be read: No such file"),
@@ -106,7 +112,7 @@ def test_bad_references_are_one_line(tmp_path):
             load_data(reference)
 
 
-def test_bad_files_are_one_line(tmp_path):
+def test_bad_files_are_one_line(tmp_path: Path) -> None:
     single = io.BytesIO()
     np.save(single, IMAGES)
     archive = npz(tmp_path, inputs=IMAGES)
@@ -124,6 +130,6 @@ def test_bad_files_are_one_line(tmp_path):
         load_data(npz(tmp_path, images=IMAGES))
 
 
-def test_a_pickle_is_not_opened(tmp_path):
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not a readable .npz file: .*pickle"):
         load_data(npz(tmp_path, inputs=np.array([{"a": 1}], dtype=object)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.torchless
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "zoo.py").write_text(
         "import helper_of_zoo\n"
         "SIZE = 3\n"
@@ -32,12 +34,12 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("zoo", None)
 
 
-def test_a_file_and_a_module_give_the_same(folder):
+def test_a_file_and_a_module_give_the_same(folder: Path) -> None:
     assert call("zoo.py:small", "DATA") == call(f"{folder}/zoo.py:small", "DATA") == call("zoo:small", "DATA") == 7
     assert str(folder) not in sys.path
 
 
-def test_a_file_is_imported_once(folder):
+def test_a_file_is_imported_once(folder: Path) -> None:
     assert resolve("zoo.py:small", "MODEL") is resolve(f"{folder}/../{folder.name}/zoo.py:small", "DATA")
 
 
@@ -58,7 +60,7 @@ def test_a_file_is_imported_once(folder):
         ("zoo.py:leaves", r"SystemExit: 3 \(zoo.py:11\)"),
     ],
 )
-def test_what_does_not_resolve_is_one_line(folder, reference, message):
+def test_what_does_not_resolve_is_one_line(folder: Path, reference: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         call(reference, "MODEL")
     assert re.search(message, str(error.value)), error.value
@@ -66,7 +68,7 @@ def test_what_does_not_resolve_is_one_line(folder, reference, message):
     assert not any(str(folder) in entry for entry in sys.path)
 
 
-def test_a_file_that_failed_is_read_again(folder):
+def test_a_file_that_failed_is_read_again(folder: Path) -> None:
     with pytest.raises(InputError):
         call("broken.py:f", "MODEL")
     (folder / "broken.py").write_text("def f():\n    return 1\n")

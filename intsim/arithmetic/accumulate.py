@@ -116,7 +116,7 @@ def interval(levels: ArrayLike, low: ArrayLike, high: ArrayLike, initial: ArrayL
     """Bound sums of weights times inputs, over every input between `low` and `high`.
 
     levels      integer (O, K): the weights of each output channel
-    low, high   integer () or (K,): the least and the greatest level of each input
+    low, high   integer (), (K,) or (O, K): the least and the greatest level of each input
     initial     integer () or (O,): the bias
     returns     Interval of O channels
     raises      ValueError if a low is above its high

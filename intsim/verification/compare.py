@@ -22,7 +22,7 @@ from intsim.verification.report import Comparison, Flips, Report, Tally
 
 SAMPLE = 64
 """Images that the reference runs on, unless asked otherwise: it is slow."""
-ELEMENTS_AT_ONCE = 1 << 24
+ELEMENTS_AT_ONCE = 1 << 22
 """Elements of all layers together that each side of a comparison holds at a time."""
 
 Codes = Mapping[str, NDArray[Any]]

@@ -42,8 +42,7 @@ def same_crossings(epilogue: Epilogue, low: NDArray[np.int64], high: NDArray[np.
         reached = epilogue.floats(origin + sign * np.minimum(middle, span)) >= codes
         beyond = np.where(open_ & reached, middle, beyond)
         least = np.where(open_ & ~reached, middle + 1, least)
-    same(origin + sign * np.minimum(beyond, span))
-    same(origin + sign * np.maximum(beyond - 1, 0))
+    same(origin + sign * np.concatenate([0 * span, np.minimum(beyond, span), np.maximum(beyond - 1, 0)], axis=1))
     return {
         "method": "crossings",
         "codes": [int(ends.min()), int(ends.max())],

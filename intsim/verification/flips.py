@@ -72,8 +72,9 @@ def tie_distance(
         return None
     node = model.graph.by_name[name]
     operands = [Value(model.graph.types[source], codes[source]) for source in node.inputs[: len(chain.sources)]]
-    is_average = isinstance(node.op, AveragePool | AdaptiveAveragePool)
-    levels = [node.op.sums(operands[0])] if is_average else [operand.levels for operand in operands]
+    levels = [operand.levels for operand in operands]
+    if isinstance(node.op, AveragePool | AdaptiveAveragePool):
+        levels = [node.op.sums(operands[0])]
     value = np.zeros((), np.float64)
     for step in chain.steps[:-1]:
         value = apply_step(step, value, levels, chain.axis)

@@ -157,7 +157,7 @@ FAULTS = (
     Fault("operands swapped", "multiplier", "relu2.u8", with_inputs("relu2.u8", swap_operands)),
     Fault("the wrong operand", "multiplier", "relu2.u8",
           with_inputs("relu2.u8", lambda inputs: ("conv2", "conv2", *inputs[2:]))),
-    Fault("a multiplier off", "multiplier", "relu2.u8", with_constant("relu2.u8.multiplier0", plus(150000, 1))),
+    Fault("a multiplier off", "multiplier", "relu2.u8", with_constant("relu2.u8.multiplier0", plus(150000))),
     Fault("the common shift off by one", "multiplier", "relu2.u8", with_constant("relu2.u8.shift", plus(1))),
     Fault("ties upward in an addition", "shift", "relu2.u8", with_op("relu2.u8", rounding=Rounding.HALF_UP)),
     # tables, averages, movement, the input

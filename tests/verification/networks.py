@@ -77,7 +77,7 @@ class Builder:
         real = self.scales[sources[0]]
         steps: list[Step] = [Clamp(0.0, float(options["top"] / out[0]))] if "top" in options else []
         if "cells" in options:
-            multiplier, shift = dyadic(ratios[0], 12)
+            multiplier, shift = dyadic(ratios[0], 24)
             terms = Terms((multiplier / 2.0**shift,))
             return Chain(sources, (terms, Divide(options["cells"]), tail), "divide")
         if options.get("function"):

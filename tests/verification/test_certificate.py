@@ -21,6 +21,8 @@ from intsim.verification import prove
 from tests.certificate_checker import Checker, RefusedError
 from tests.verification.networks import FORMS, small_network
 
+pytestmark = pytest.mark.torchless
+
 MUTATIONS = 240
 
 
@@ -37,7 +39,7 @@ def checker_of(form: str) -> Checker:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_true_certificate_is_accepted(form, seed):
+def test_a_true_certificate_is_accepted(form: str, seed: int) -> None:
     quantized = small_network(form, seed)
     model = Model(lower(quantized), quantized)
     certificate = prove(model)
@@ -45,12 +47,13 @@ def test_a_true_certificate_is_accepted(form, seed):
     Checker(model).check(json.loads(json.dumps(certificate.to_dict())))
 
 
-def test_the_checker_runs_on_files(tmp_path):
+def test_the_checker_runs_on_files(tmp_path: Path) -> None:
     save(tmp_path / "m.intsim", model_of("shift"))
     certificate = prove(model_of("shift")).to_dict()
     for stated, status in ((certificate, 0), ({**certificate, "proved": False}, 1)):
         (tmp_path / "c.json").write_text(json.dumps(stated))
-        command = [sys.executable, "-m", "tests.certificate_checker", tmp_path / "m.intsim", tmp_path / "c.json"]
+        files = [str(tmp_path / "m.intsim"), str(tmp_path / "c.json")]
+        command = [sys.executable, "-m", "tests.certificate_checker", *files]
         done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
         assert done.returncode == status, done.stderr
 
@@ -104,7 +107,7 @@ def wrong_distances(text: str, rng: random.Random) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("seed", range(MUTATIONS))
-def test_a_changed_certificate_is_refused(seed):
+def test_a_changed_certificate_is_refused(seed: int) -> None:
     rng = random.Random(seed)
     form = rng.choice(FORMS)
     certificate = json.loads(json.dumps(prove(model_of(form)).to_dict()))
@@ -114,7 +117,7 @@ def test_a_changed_certificate_is_refused(seed):
 
 
 @pytest.mark.parametrize("form", ["multiplier", "threshold"])
-def test_every_crossing_is_tested(form):
+def test_every_crossing_is_tested(form: str) -> None:
     certificate = prove(model_of(form)).to_dict()
     for layer in certificate["layers"]:
         if layer.get("epilogue", {}).get("method") != "crossings":
@@ -128,7 +131,7 @@ def test_every_crossing_is_tested(form):
                 checker_of(form).check(changed)
 
 
-def test_the_proof_of_one_network_does_not_serve_another():
+def test_the_proof_of_one_network_does_not_serve_another() -> None:
     other = prove(model_of("shift")).to_dict()
     with pytest.raises(RefusedError, match="disagree"):
         checker_of("multiplier").check(other)

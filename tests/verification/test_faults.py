@@ -16,7 +16,7 @@ from intsim.ir.file import Model
 from intsim.ir.graph import Graph
 from intsim.ir.types import Value
 from intsim.lower import lower
-from intsim.verification import prove, verify
+from intsim.verification import Comparison, Report, prove, verify
 from tests.certificate_checker import Checker, RefusedError
 from tests.verification.faults import FAULTS, Fault
 from tests.verification.networks import images, small_network
@@ -30,19 +30,24 @@ def sound(form: str) -> Model:
     return Model(lower(quantized), quantized)
 
 
+def mirror_of(report: Report) -> Comparison:
+    assert report.mirror is not None
+    return report.mirror
+
+
 def faulty(fault: Fault) -> Model:
     return Model(check(fault.mutate(sound(fault.form).graph)), sound(fault.form).quantized)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_the_proof_names_the_layer_of_a_fault_of_lowering(fault):
+def test_the_proof_names_the_layer_of_a_fault_of_lowering(fault: Fault) -> None:
     certificate = prove(faulty(fault))
     assert not certificate.proved
     assert [layer for layer, _ in certificate.problems] == [fault.layer]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_the_checker_refuses_a_certificate_of_the_sound_model(fault):
+def test_the_checker_refuses_a_certificate_of_the_sound_model(fault: Fault) -> None:
     with pytest.raises(RefusedError):
         Checker(faulty(fault)).check(prove(sound(fault.form)).to_dict())
 
@@ -56,13 +61,13 @@ RARE = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_comparing_with_the_mirror_names_the_layer_of_a_fault_of_lowering(fault):
+def test_comparing_with_the_mirror_names_the_layer_of_a_fault_of_lowering(fault: Fault) -> None:
     model = faulty(fault)
     report = verify(model, [IMAGES], [ReferenceBackend(model.graph)], sample=0)
     if str(fault) in RARE:
         assert report.first_layer in (None, fault.layer)
     else:
-        assert report.mirror.first_layer == report.first_layer == fault.layer
+        assert mirror_of(report).first_layer == report.first_layer == fault.layer
 
 
 class Faulty(Backend):
@@ -107,18 +112,18 @@ KERNEL_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", KERNEL_FAULTS)
-def test_comparing_backends_names_the_layer_of_a_fault_of_a_kernel(fault):
+def test_comparing_backends_names_the_layer_of_a_fault_of_a_kernel(fault: str) -> None:
     layer, spoil = KERNEL_FAULTS[fault]
     model = sound("multiplier")
     report = verify(model, [IMAGES[:32]], ["native", Faulty(model.graph, layer, spoil)])
     native, wrong, between = report.backends
     assert native.first_layer is None
     assert wrong.first_layer == between.first_layer == report.first_layer == layer
-    assert report.mirror.first_layer is None  # the mirror is beside the reference, which is right
+    assert mirror_of(report).first_layer is None  # the mirror is beside the reference, which is right
     assert not report.bit_exact
 
 
-def test_a_kernel_that_fails_behind_the_sample_is_found_by_the_mirror():
+def test_a_kernel_that_fails_behind_the_sample_is_found_by_the_mirror() -> None:
     model = sound("shift")
     backend = Faulty(model.graph, "depthwise", lambda c: np.where(c == c.max(), c - 1, c))
     spoil_late = {"count": 0}
@@ -130,4 +135,4 @@ def test_a_kernel_that_fails_behind_the_sample_is_found_by_the_mirror():
     backend.spoil = late
     report = verify(model, [IMAGES], [backend], sample=16)
     assert report.backends[0].first_layer is None
-    assert report.mirror.first_layer == report.first_layer == "depthwise"
+    assert mirror_of(report).first_layer == report.first_layer == "depthwise"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intsim.arithmetic.rounding import Rounding
 from intsim.dtypes import IntType
 from intsim.ir.graph import Graph, Node
 from intsim.ir.ops import AveragePool, Conv2d, Linear, Matmul
@@ -18,7 +19,7 @@ from intsim.verification.reach import Reach, average_reach, contraction_reach, w
 pytestmark = pytest.mark.torchless
 
 
-def contraction(op, x: TensorType, weight: np.ndarray, bias: np.ndarray) -> Graph:
+def contraction(op: Conv2d | Linear, x: TensorType, weight: np.ndarray, bias: np.ndarray) -> Graph:
     s8, s32 = IntType(True, 8), IntType(True, 32)
     constants = {
         "w": Value(TensorType(plain(s8), weight.shape), weight.astype(np.int8)),
@@ -42,11 +43,12 @@ def witnessed(graph: Graph, end: str) -> int:
     (node,) = graph.nodes
     witness = contraction_reach(graph, node)[2][end]
     x, weight = graph.inputs["x"], graph.constants["w"].levels
-    codes = np.full((1, *x.shape[1:]), witness["code_otherwise"])
+    codes = np.full((1, *(int(e or 0) for e in x.shape[1:])), witness["code_otherwise"])
     row = weight[witness["channel"]]
     if isinstance(node.op, Linear):
         codes[0][row > 0] = witness["code_if_positive"]
         return int(run(graph, codes)[0, witness["channel"]])
+    assert isinstance(node.op, Conv2d)
     op, (y, z) = node.op, witness["pixel"]
     depth, outputs = weight.shape[1], len(weight)
     first = witness["channel"] // (outputs // op.groups) * depth
@@ -75,7 +77,9 @@ CONVOLUTIONS = st.sampled_from(
 
 @settings(max_examples=30)
 @given(CONVOLUTIONS, st.integers(0, 10**6), st.sampled_from([0, 1, 3, -2]), st.booleans(), st.booleans())
-def test_the_interval_of_a_convolution_is_that_of_all_inputs(shape, seed, zero, signed, padded):
+def test_the_interval_of_a_convolution_is_that_of_all_inputs(
+    shape: tuple[int, tuple[int, int], tuple[int, ...], Conv2d], seed: int, zero: int, signed: bool, padded: bool
+) -> None:
     channels, image, weight_shape, op = shape
     rng = np.random.default_rng(seed)
     element = IntType(signed, 2)
@@ -94,7 +98,7 @@ def test_the_interval_of_a_convolution_is_that_of_all_inputs(shape, seed, zero, 
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0, 2, 5, -3]))
-def test_partial_sums_of_a_linear_layer_are_those_of_all_subsets(seed, zero):
+def test_partial_sums_of_a_linear_layer_are_those_of_all_subsets(seed: int, zero: int) -> None:
     rng = np.random.default_rng(seed)
     element, depth = IntType(False, 2), 4
     x = TensorType(Grid(element, Scale((0,), True), (zero,)), (None, depth))
@@ -111,7 +115,7 @@ def test_partial_sums_of_a_linear_layer_are_those_of_all_subsets(seed, zero):
     assert witnessed(graph, "max") == max(reach.high)
 
 
-def test_zero_points_for_each_channel_count():
+def test_zero_points_for_each_channel_count() -> None:
     element = IntType(False, 2)
     x = TensorType(Grid(element, Scale((0,), True), (0, 3)), (None, 2, 1, 1))
     graph = contraction(Conv2d(), x, np.array([[[[2]], [[-5]]]]), np.array([7]))
@@ -120,7 +124,7 @@ def test_zero_points_for_each_channel_count():
     assert reach.at(0) == (found.min(), found.max())
 
 
-def test_a_product_of_activations():
+def test_a_product_of_activations() -> None:
     a = TensorType(Grid(IntType(False, 2), Scale((0,), True), (1,)), (None, 1, 2))
     b = TensorType(Grid(IntType(True, 2), Scale((0,), True)), (None, 2, 1))
     graph = Graph({"a": a, "b": b}, {}, (Node("acc", Matmul(), ("a", "b")),), ("acc",))
@@ -134,7 +138,7 @@ def test_a_product_of_activations():
 
 
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 9), st.integers(-4, 4)), min_size=1, max_size=3))
-def test_a_weighted_sum_is_reached_at_the_ends_of_its_terms(terms):
+def test_a_weighted_sum_is_reached_at_the_ends_of_its_terms(terms: list[tuple[int, int, int]]) -> None:
     reach = weighted_reach([Reach([low], [low + width]) for low, width, _ in terms], [[m] for _, _, m in terms])
     sums = [sum(m * v for (*_, m), v in zip(terms, values, strict=True))
             for values in product(*[(low, low + width) for low, width, _ in terms])]  # fmt: skip
@@ -142,8 +146,8 @@ def test_a_weighted_sum_is_reached_at_the_ends_of_its_terms(terms):
 
 
 @pytest.mark.parametrize("zero", [0, 2, 5])
-def test_sums_of_an_average_pool(zero):
+def test_sums_of_an_average_pool(zero: int) -> None:
     x = TensorType(Grid(IntType(False, 2), Scale((0,), True), (zero,)), (None, 1, 2, 2))
-    op = AveragePool(Grid(IntType(False, 8), Scale((0,), True)), "half_even", (2, 2), (1, 1), (1, 0, 1, 0))
+    op = AveragePool(Grid(IntType(False, 8), Scale((0,), True)), Rounding.HALF_EVEN, (2, 2), (1, 1), (1, 0, 1, 0))
     sums = op.sums(Value(x, every_input((1, 2, 2), range(4)).astype(np.uint8)))
     assert average_reach(op, x).at(0) == (sums.min(), sums.max())
