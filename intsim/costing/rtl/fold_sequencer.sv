@@ -1,8 +1,8 @@
 // The folds of a layer, one after the other: K innermost, then M, then N, then the groups.
 //
 // K is innermost so that sums are complete before the next ones begin, and partial sums never leave the chip. Each axis
-// is cut into tiles; the last of an axis may be smaller. `fold` describes the present tile; `advance`, in the last cycle
-// of a fold, goes on to the next without a cycle in between.
+// is cut into tiles; the last of an axis may be smaller. `fold` describes the present tile; `advance`, in the last
+// cycle of a fold, goes on to the next without a cycle in between.
 
 module fold_sequencer
     import systolic_pkg::*;

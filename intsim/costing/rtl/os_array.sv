@@ -7,7 +7,7 @@
 //                    |     |     |
 //     activation --> + --> + --> + -->
 //                    |     |     |
-//                    0     0     0         draining moves sums up and zeros in behind them, so the next fold starts at 0
+//                    0     0     0         draining moves sums up, and zeros in for the next fold
 //
 // Sums leave at the top so that a fold with r rows occupies the highest r and is drained after r cycles.
 

@@ -1,5 +1,5 @@
-// One unit of the output stationary array: it adds up the products of the operands that pass, each moving on in the next
-// cycle; while draining it takes the sum from below instead.
+// One unit of the output stationary array: it adds up the products of the operands that pass, each moving on in the
+// next cycle; while draining it takes the sum from below instead.
 
 module os_unit
     import systolic_pkg::*;

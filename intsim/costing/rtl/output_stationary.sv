@@ -2,10 +2,10 @@
 //
 // A fold makes the results of m pixels (rows) and n channels (columns) from all k products at once:
 //
-//     STREAM  K + R + C - 2 cycles. A step (one tap) reaches row 0 in the cycle in which it enters and row i in the i-th
-//             after it; the row takes the activation of its pixel at that tap. Likewise column j takes the weight of its
-//             channel at that tap in the j-th cycle, so both meet in unit (i, j) in cycle i + j. A row takes its pixel
-//             from the odometer when the first step arrives: one row per cycle. In time, for R = 3, C = 2, K = 4:
+//     STREAM  K + R + C - 2 cycles. A step (one tap) reaches row 0 in the cycle in which it enters, row i in the i-th
+//             after it; the row takes the activation of its pixel at that tap. Likewise column j takes the weight of
+//             its channel at that tap in the j-th cycle, so both meet in unit (i, j) in cycle i + j. A row takes its
+//             pixel from the odometer when the first step arrives: one row per cycle. In time, for R = 3, C = 2, K = 4:
 //
 //                 cycle              0  1  2  3  4  5  6
 //                 row 0 takes        a  b  c  d
@@ -19,8 +19,8 @@
 //
 // Nothing counts to the closed form of intsim/costing/dataflows.py, but 2R + C + K - 2 cycles is what comes out.
 //
-// TIGHT: a ragged fold pays for the rows and columns that it uses, not for all. Steps go no further than these, where the
-// next fold would meet them.
+// TIGHT: a ragged fold pays for the rows and columns that it uses, not for all. Steps go no further than these, where
+// the next fold would meet them.
 //
 // Memories answer in the cycle of the address, as in weight_stationary.sv, which has the same ports.
 
@@ -29,7 +29,7 @@ module output_stationary
 #(
     parameter int ROWS            = 32,
     parameter int COLUMNS         = 32,
-    parameter int ACTIVATION_BITS = 9,    // levels are signed: 9 bits hold those of u8 and of s8, whatever the zero point
+    parameter int ACTIVATION_BITS = 9,    // levels are signed: 9 bits hold all of u8 and s8, whatever the zero point
     parameter int WEIGHT_BITS     = 9,
     parameter int CODE_BITS       = 8,
     parameter int LEVELS          = 255,  // thresholds per channel

@@ -1,7 +1,7 @@
 // What the modules of the arrays share: the registers that describe a layer, and the positions that a walk visits.
 //
-// A layer is `groups` products of an (m, k) by a (k, n) matrix. The activation matrix is never stored: its element (m, k)
-// is the level at pixel m displaced by tap k, and two odometers walk the pixels and the taps. Three memories hold
+// A layer is `groups` products of an (m, k) by a (k, n) matrix. The activation matrix is never stored: its element
+// (m, k) is the level at pixel m displaced by tap k, and two odometers walk the pixels and the taps. Three memories hold
 //
 //     activations   images one after the other; in each the positions by rows, then one more that holds the padding;
 //                   in each position the levels of all channels

@@ -22,8 +22,8 @@
 // last fold of K it is requantized and written, in the same cycle. The buffer of accumulators has BUFFER_ROWS rows, so
 // a longer M is streamed in chunks, with all folds of K for each.
 //
-// TIGHT: a ragged fold pays for the rows and columns that it uses, not for all. Steps go no further than the used columns,
-// where the next fold would meet them.
+// TIGHT: a ragged fold pays for the rows and columns that it uses, not for all. Steps go no further than the used
+// columns, where the next fold would meet them.
 //
 // Memories answer in the cycle of the address. A synchronous memory wants it one cycle ahead, which is the state that
 // the odometers are about to take.
@@ -33,7 +33,7 @@ module weight_stationary
 #(
     parameter int ROWS            = 32,
     parameter int COLUMNS         = 32,
-    parameter int ACTIVATION_BITS = 9,    // levels are signed: 9 bits hold those of u8 and of s8, whatever the zero point
+    parameter int ACTIVATION_BITS = 9,    // levels are signed: 9 bits hold all of u8 and s8, whatever the zero point
     parameter int WEIGHT_BITS     = 9,
     parameter int CODE_BITS       = 8,
     parameter int LEVELS          = 255,  // thresholds per channel
