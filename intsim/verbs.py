@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import torch
 
     from intsim.calibrate.settings import Scales
-    from intsim.costing import Estimate, Target
+    from intsim.costing import Estimate, Layer, Target
     from intsim.ir.float_graph import FloatGraph
     from intsim.verification import Certificate, Report
 
-__all__ = ["Accuracy", "Model", "estimate", "evaluate", "load", "prove", "quantize", "run", "verify"]
+__all__ = ["Accuracy", "Model", "estimate", "evaluate", "load", "prove", "quantize", "report", "run", "verify"]
 
 Data = str | Dataset | tuple[Any, Any]
 
@@ -209,14 +209,45 @@ def estimate(
     array   rows and columns instead of the target's own, such as "16x8"
     """
     from intsim.costing import estimate as estimate_layers
-    from intsim.costing import layers_of
-    from intsim.costing.topology import read_topology
 
-    if isinstance(model, Model) or Path(model).suffix != ".csv":
-        layers = layers_of(_model(model).graph)
-    else:
-        layers = read_topology(model)
-    return estimate_layers(layers, target, array, batch)
+    return estimate_layers(_layers(model), target, array, batch)
+
+
+def report(
+    models: Sequence[str | Path | Model],
+    targets: Sequence[str | Path | Target] = ("systolic_ws",),
+    *,
+    array: str | None = None,
+    batch: int = 1,
+    output: str | Path | None = None,
+) -> str:
+    """One HTML page, without a script or anything from the net: what each model costs on each target, side by side.
+
+    models, targets, array, batch   as `estimate` takes them
+    output                          .html file to write
+    """
+    from intsim.costing import estimate as estimate_layers
+    from intsim.reporting.costs import Case, Costs, Section
+    from intsim.reporting.html import render_costs
+
+    if not models or not targets:
+        raise InputError("a report needs at least one model and at least one target")
+    path = None if output is None else _writable(output)
+    machines = _distinct_targets(targets)
+    networks = [(name, tuple(_layers(model))) for name, model in zip(_distinct_names(models), models, strict=True)]
+    sections = tuple(
+        Section(
+            machine,
+            tuple(
+                Case(name, machine, layers, estimate_layers(layers, machine, array, batch)) for name, layers in networks
+            ),
+        )
+        for machine in machines
+    )
+    page = render_costs(Costs(sections))
+    if path is not None:
+        write_atomically(path, page.encode())
+    return page
 
 
 def needs_torch(verb: str) -> None:
@@ -227,6 +258,36 @@ def needs_torch(verb: str) -> None:
 
 def _model(model: str | Path | Model) -> Model:
     return model if isinstance(model, Model) else load(model)
+
+
+def _layers(model: str | Path | Model) -> list[Layer]:
+    """The layers of a model, or of a topology file, for the cost model."""
+    from intsim.costing import layers_of
+    from intsim.costing.topology import read_topology
+
+    if isinstance(model, Model) or Path(model).suffix != ".csv":
+        return layers_of(_model(model).graph)
+    return read_topology(model)
+
+
+def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
+    """The targets, each once; InputError where two of them have one name."""
+    from intsim.costing import load_target
+
+    loaded = (load_target(target) if isinstance(target, str | Path) else target for target in targets)
+    machines = list(dict.fromkeys(loaded))
+    names = [machine.name for machine in machines]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two targets are named '{name}'; give one of them another name in its file")
+    return machines
+
+
+def _distinct_names(models: Sequence[str | Path | Model]) -> list[str]:
+    """What a report calls each model: its file's name, or the whole path where two files share theirs."""
+    paths = [Path(f"model {i}" if isinstance(model, Model) else model) for i, model in enumerate(models, start=1)]
+    names = [path.stem for path in paths]
+    return [str(path) if names.count(path.stem) > 1 else path.stem for path in paths]
 
 
 def _dataset(data: Data) -> Dataset:

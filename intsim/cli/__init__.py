@@ -20,6 +20,7 @@ from intsim.cli.inspect import inspect
 from intsim.cli.methods import methods
 from intsim.cli.prove import prove
 from intsim.cli.quantize import quantize
+from intsim.cli.report import report
 from intsim.cli.run import run
 from intsim.cli.targets import targets
 from intsim.cli.verify import verify
@@ -37,6 +38,7 @@ app.command()(run)
 app.command("eval")(evaluate)
 app.command()(inspect)
 app.command()(cost)
+app.command()(report)
 app.command()(targets)
 app.command()(methods)
 

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page."""
+"""Pages: a comparison, and what networks cost."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intsim import __version__
 from intsim.reporting.comparison import Comparison
+from intsim.reporting.costs import Costs
 
 
 def render(comparison: Comparison) -> str:
     """The page: its style stands in it, everything that is not ours is escaped, and it loads nothing."""
+    return _page("comparison.html", comparison=comparison)
+
+
+def render_costs(costs: Costs) -> str:
+    """The page of `intsim report`, made as the other is; its figures are drawn as SVG and CSS, without a script."""
+    return _page("costs.html", costs=costs)
+
+
+def _page(template: str, **values: object) -> str:
     environment = Environment(
         loader=PackageLoader("intsim.reporting", ""),
         autoescape=True,
@@ -17,4 +27,4 @@ def render(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("comparison.html").render(comparison=comparison, version=__version__, zip=zip)
+    return environment.get_template(template).render(version=__version__, zip=zip, **values)

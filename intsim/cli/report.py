@@ -1,0 +1,36 @@
+"""intsim report: one page of costs for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intsim.cli.options import Json
+
+
+def report(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=".intsim files, or topologies (.csv) as SCALE-Sim has them.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PAGE.html", help="Where to write the page.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE.toml", help="May be repeated; systolic_ws unless given."),
+    ] = None,
+    array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the targets'.")] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
+    json: Json = False,
+) -> None:
+    """Draw what models cost on accelerators, side by side, as one page that opens offline."""
+    from intsim.cli.console import print_json
+    from intsim.verbs import report as write_report
+
+    targets = target or ["systolic_ws"]
+    page = write_report(files, targets, array=array, batch=batch, output=output)
+    size_bytes = len(page.encode())
+    if json:
+        print_json({"output": str(output), "bytes": size_bytes, "files": [*map(str, files)], "targets": targets})
+    else:
+        print(f"{output}: {len(files)} x {len(targets)} estimates, {size_bytes / 1e3:,.0f} kB")
