@@ -34,7 +34,7 @@ def float32_reason(model: Model, name: str) -> str | None:
         return "an average divides in float32"
     first = chain.steps[0]
     if chain.form != "shift" or not isinstance(first, Terms):
-        return "scales that are not powers of two"
+        return "factors that are not powers of two"
     scale = model.quantized.quantizers[name].grid.scale.array[0]
     bounds = [step for step in chain.steps if isinstance(step, Clamp)]
     if any(np.float32(end * scale) != end * scale for step in bounds for end in (step.low, step.high)):
