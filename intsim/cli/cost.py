@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from intsim.cli.options import Json
+
+if TYPE_CHECKING:
+    from intsim.costing import Estimate
 
 
 def cost(
     file: Annotated[
         Path, typer.Argument(metavar="FILE|TOPOLOGY.csv", help="An .intsim file, or layers as SCALE-Sim lists them.")
     ],
-    target: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="One of `intsim targets`, or a target file.")],
+    target: Annotated[
+        list[str],
+        typer.Option(metavar="NAME|FILE.toml", help="One of `intsim targets`, or a target file; repeated to compare."),
+    ],
     array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the target's.")] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
     json: Json = False,
 ) -> None:
-    """Say what a model costs on an accelerator."""
-    from intsim.cli.console import format_cell, print_json, print_table
+    """Say what a model costs on an accelerator, or on several side by side."""
+    from intsim.cli.console import print_json
     from intsim.verbs import estimate
 
-    result = estimate(file, target, array=array, batch=batch)
+    results = [estimate(file, name, array=array, batch=batch) for name in target]
     if json:
-        print_json(result.to_dict())
-        return
+        documents = [result.to_dict() for result in results]
+        print_json(documents[0] if len(documents) == 1 else {"estimates": documents})
+    elif len(results) == 1:
+        _print_layers(results[0])
+    else:
+        _print_side_by_side(results)
+
+
+def _print_layers(result: Estimate) -> None:
+    from intsim.cli.console import format_cell, print_table
+
     rows: list[tuple[object, ...]] = []
     for layer in result.layers:
         c = layer.cost
@@ -35,8 +51,33 @@ def cost(
     cycles = (result.macs, result.total_cycles, result.compute_cycles, result.stall_cycles)
     rows.append(("total", *cycles, result.dram_bits, result.energy_pj, result.utilisation, ""))
     columns = ("layer", "macs", "cycles", "compute", "stall", "dram bits", "energy pJ", "utilisation", "bound")
-    size = f"{result.array.rows}x{result.array.columns}"
-    print_table(columns, rows, f"{result.target}, {size} at {result.clock_mhz} MHz, batch {result.batch}", total=True)
+    print_table(columns, rows, f"{_machine(result)}, batch {result.batch}", total=True)
     print(f"  {format_cell(result.latency_ms)} ms; {format_cell(result.energy_pj / 1e6)} uJ")
     for note in result.notes:
         print(f"  note: {note}")
+
+
+def _print_side_by_side(results: Sequence[Estimate]) -> None:
+    """Cycles and energy of every layer on every target; the rest stands in the table of one target."""
+    from intsim.cli.console import print_table
+
+    columns = ["layer", "macs"] + [f"{result.target} {figure}" for figure in ("cycles", "pJ") for result in results]
+    rows: list[tuple[object, ...]] = []
+    for layers in zip(*(result.layers for result in results), strict=True):
+        costs = [layer.cost for layer in layers]
+        rows.append((layers[0].name, costs[0].macs, *(c.cycles for c in costs), *(c.energy_pj for c in costs)))
+    totals = (*(result.total_cycles for result in results), *(result.energy_pj for result in results))
+    rows.append(("total", results[0].macs, *totals))
+    print_table(columns, rows, f"batch {results[0].batch}", total=True)
+    summaries = [
+        (_machine(r), r.total_cycles, r.stall_cycles, r.latency_ms, r.dram_bits, r.energy_pj / 1e6, r.utilisation)
+        for r in results
+    ]
+    print_table(("target", "cycles", "of them stalls", "ms", "dram bits", "energy uJ", "utilisation"), summaries)
+    for result in results:
+        for note in result.notes:
+            print(f"  note: {result.target}: {note}")
+
+
+def _machine(result: Estimate) -> str:
+    return f"{result.target}, {result.array.rows}x{result.array.columns} at {result.clock_mhz} MHz"

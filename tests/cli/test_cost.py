@@ -30,6 +30,19 @@ def test_the_table_names_every_layer_and_the_total(intsim, model):
     assert all(name in result.out for name in ("conv", "product", "fc", "total", "note: "))
 
 
+def test_several_targets_stand_side_by_side(intsim, model):
+    targets = ("systolic_ws", "bitfusion")
+    options = [argument for target in targets for argument in ("--target", target)]
+    expected = [estimate(layers_of(load(model).graph), target) for target in targets]
+    document = intsim("cost", model, *options, "--json").json
+    assert document == {"estimates": [result.to_dict() for result in expected]}
+    result = intsim("cost", model, *options)
+    assert result.status == 0
+    (total,) = (line.split() for line in result.out.splitlines() if line.strip().startswith("total"))
+    assert total[1:4] == [f"{n:,}" for n in (expected[0].macs, *(e.total_cycles for e in expected))]
+    assert all(f"note: {e.target}: {note}" in result.out for e in expected for note in e.notes)
+
+
 def test_a_topology_has_a_cost_too(intsim, tmp_path):
     path = tmp_path / "net.csv"
     path.write_text(TOPOLOGY)
