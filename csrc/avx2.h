@@ -86,6 +86,7 @@ inline __m256i narrow64(__m256i first, __m256i second) {
 // The rows of each file, gathered in kernels_avx2.cpp.
 extern const Rows<TileRow> kAvx2Gemm;
 extern const Rows<TileRow> kAvx2Depthwise;
+extern const Rows<TileRow> kAvx2Roof;
 extern const Rows<EpilogueRow> kAvx2Epilogues;
 extern const Rows<AddRow> kAvx2Adds;
 extern const Rows<OperandRow> kAvx2Operands;

@@ -11,6 +11,7 @@
 
 #include "conv.h"
 #include "elementwise.h"
+#include "micro_kernel.h"
 #include "threads.h"
 
 namespace py = pybind11;
@@ -302,6 +303,11 @@ PYBIND11_MODULE(_native, module) {
         .def_readonly("weight_bits", &KernelInfo::weight_bits)
         .def("__repr__", [](const KernelInfo& kernel) { return std::string(kernel.name); });
     module.def("kernels", &list_kernels, "Every kernel that this processor can run.");
+    py::class_<MicroKernel>(module, "MicroKernel", "One tile of a kernel, over and over, for benchmarks.")
+        .def(py::init<const std::string&, int, int, int64_t>(), "name"_a, "weight_bits"_a, "act_bits"_a, "depth"_a)
+        .def("run", &MicroKernel::run, "times"_a, ReleaseGil())
+        .def_property_readonly("macs", &MicroKernel::macs);
+    module.def("dependent_adds", &dependent_adds, "count"_a, ReleaseGil());
     module.def("active_isa", [] { return active_table().isa; }, "The instruction set in use; see INTSIM_ISA.");
     module.def("available_threads", &available_threads);
 }

@@ -81,7 +81,8 @@ const LookupRow& find_lookup() {
 std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
-        append(table->gemm, all), append(table->depthwise, all), append(table->epilogues, all);
+        append(table->gemm, all), append(table->depthwise, all), append(table->roof, all);
+        append(table->epilogues, all);
         append(table->adds, all), append(table->operands, all), append(table->lookups, all);
     }
     return all;

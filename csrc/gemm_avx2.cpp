@@ -164,6 +164,26 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     rows(LUT_FLUSH_TOTALS)
 
 // `int16_totals`: how many of them a kernel keeps on the stack; 1 where it has none.
+// float32, the roof of benchmarks: one k of 16 channels, 4 times.
+#define FMA_AT(skip, low, high, address)                        \
+    "vbroadcastss " skip address ", %%ymm14\n"                  \
+    "vfmadd231ps %%ymm12, %%ymm14, %%ymm" #low "\n"             \
+    "vfmadd231ps %%ymm13, %%ymm14, %%ymm" #high "\n"
+#define FMA_0(low, high, address) FMA_AT("", low, high, address)
+#define FMA_1(low, high, address) FMA_AT("4", low, high, address)
+#define FMA_2(low, high, address) FMA_AT("8", low, high, address)
+#define FMA_3(low, high, address) FMA_AT("12", low, high, address)
+#define FMA_QUAD(rows)                    \
+    LOAD_PANEL("0", "32") rows(FMA_0)     \
+    LOAD_PANEL("64", "96") rows(FMA_1)    \
+    LOAD_PANEL("128", "160") rows(FMA_2)  \
+    LOAD_PANEL("192", "224") rows(FMA_3)  \
+    "add $16, %[p]\n"                     \
+    "add $16, %[q]\n"                     \
+    "add $256, %[panel]\n"
+#define FMA_STORE_ONE(i) "vmovaps %%ymm" #i ", 32*" #i "(%[acc])\n"
+#define FMA_STORE(low, high, address) FMA_STORE_ONE(low) FMA_STORE_ONE(high)
+
 // The loops over the n quads of a run: one by one, or in steps with the rest one by one.
 #define EACH_QUAD(quad, rows) \
     ".p2align 5\n"            \
@@ -237,6 +257,7 @@ GEMM_KERNELS(3)
 GEMM_KERNELS(4)
 GEMM_KERNELS(5)
 GEMM_KERNELS(6)
+GEMM_KERNEL(roof_6, 1, EACH_ROW_6, EACH_QUAD(FMA_QUAD, EACH_ROW_6), "", EACH_ROW_6(FMA_STORE))
 STEP_KERNELS(1)
 STEP_KERNELS(2)
 STEP_KERNELS(3)
@@ -254,8 +275,12 @@ STEP_KERNELS(4)
 constexpr TileRow kRows[] = {GEMM_ROWS(6) GEMM_ROWS(5) GEMM_ROWS(4) GEMM_ROWS(3) GEMM_ROWS(2) GEMM_ROWS(1)  //
                              STEP_ROWS(4) STEP_ROWS(3) STEP_ROWS(2) STEP_ROWS(1)};
 
+constexpr TileRow kRoof = {
+    {"roof_f32f32_float32_avx2_6x16", "roof", "float32", "avx2", 6, 16, 32, 32}, Scheme::kFloat32, roof_6};
+
 }  // namespace
 
+const Rows<TileRow> kAvx2Roof = {&kRoof, 1};
 const Rows<TileRow> kAvx2Gemm = {kRows, sizeof kRows / sizeof *kRows};
 
 }  // namespace intsim

@@ -22,6 +22,7 @@
 //     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
+//     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
 //
 // Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
@@ -40,7 +41,7 @@
 
 namespace intsim {
 
-enum class Scheme { kA16, kW16, kLut, kA32S1, kA32S2, kA32S4 };
+enum class Scheme { kA16, kW16, kLut, kA32S1, kA32S2, kA32S4, kFloat32 };
 
 constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 
@@ -183,6 +184,7 @@ struct KernelTable {
     const char* isa;
     const Rows<TileRow>* gemm;
     const Rows<TileRow>* depthwise;
+    const Rows<TileRow>* roof;  // float32, what benchmarks compare with
     const Rows<EpilogueRow>* epilogues;
     const Rows<AddRow>* adds;
     const Rows<OperandRow>* operands;

@@ -65,6 +65,17 @@ void depthwise_w16(const Tile& tile) {
     }
 }
 
+void float32_roof(const Tile& tile) {
+    const float* panel = static_cast<const float*>(tile.panel);
+    const float* operand = static_cast<const float*>(tile.operand);
+    const int64_t stride = tile.row_stride / 4;
+    float acc[4][16] = {};
+    for (int64_t k = 0; k < 4 * tile.runs[0].quads; ++k)
+        for (int row = 0; row < 4; ++row)
+            for (int n = 0; n < 16; ++n) acc[row][n] += operand[row * stride + k] * panel[16 * k + n];
+    std::memcpy(tile.acc, acc, sizeof acc);
+}
+
 template <class T>
 uint8_t round_to_byte(T x, const RoundingBlock<T>& block, int channel) {
     const T f = (x >> block.shift[channel]) + block.zero_before[channel];
@@ -139,6 +150,10 @@ constexpr TileRow kGemm[] = {
     TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes), TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
+constexpr TileRow kRoof = {{"roof_f32f32_float32_portable_4x16", "roof", "float32", "portable", 4, 16, 32, 32},
+                           Scheme::kFloat32,
+                           float32_roof};
+
 constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_shift_portable_1x16", "epilogue", "shift", "portable", 1, 16, 8, 32},
      EpilogueKind::kShift,
@@ -190,6 +205,7 @@ constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
 }
 
 constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
+constexpr Rows<TileRow> kRoofRows = {&kRoof, 1};
 constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
 constexpr Rows<AddRow> kAddRows = rows_of(kAdds);
 constexpr Rows<OperandRow> kOperandRows = rows_of(kOperands);
@@ -197,7 +213,7 @@ constexpr Rows<LookupRow> kLookupRows = {&kLookup, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable", &kGemmRows,    &kDepthwiseRows, &kEpilogueRows,
-                                      &kAddRows,  &kOperandRows, &kLookupRows};
+const KernelTable kPortableKernels = {"portable",     &kGemmRows, &kDepthwiseRows, &kRoofRows,
+                                      &kEpilogueRows, &kAddRows,  &kOperandRows,   &kLookupRows};
 
 }  // namespace intsim

@@ -26,6 +26,7 @@ constexpr Cost cost_of(Scheme scheme) {
         case Scheme::kLut:
             return {7.4, 14, 44};
         case Scheme::kW16:
+        case Scheme::kFloat32:
             break;
     }
     return {16, 0, 0};
@@ -189,6 +190,8 @@ private:
                     case Scheme::kW16:
                         words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
                         break;
+                    case Scheme::kFloat32:
+                        break;
                     case Scheme::kLut:
                         for (int plane = 0; plane < 2; ++plane)
                             to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
@@ -265,7 +268,12 @@ std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
     std::optional<PackedWeights> fastest;
-    for (Scheme scheme : {Scheme::kA16, Scheme::kLut, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16}) {
+    for (Scheme scheme : {Scheme::kLut, Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16}) {
+        if (fastest) {  // without any flush this scheme and those after it take at least as long?
+            const int64_t panels = static_cast<int64_t>(panel_outputs(spec, 16).size());
+            const int64_t quads = fastest->quads / static_cast<int64_t>(fastest->panels.size()) * panels;
+            if (fastest->cycles <= static_cast<double>(quads) * cost_of(scheme).quad) break;
+        }
         std::optional<PackedWeights> packed = pack(spec, scheme);
         if (packed && (!fastest || packed->cycles < fastest->cycles)) fastest = std::move(packed);
     }

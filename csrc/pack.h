@@ -73,6 +73,7 @@ public:
     double cycles = 0;               // estimated, for 6 output pixels
 
     const void* data(const Panel& panel) const { return data_.get() + panel.data; }
+    AlignedArray<char> take_data() { return std::move(data_); }
 
 private:
     friend class Packer;

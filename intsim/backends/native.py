@@ -22,6 +22,9 @@ from intsim.errors import BackendError
 from intsim.ir.graph import Graph, Node
 from intsim.ir.types import TensorType, Value
 
+kernels, MicroKernel, dependent_adds = _native.kernels, _native.MicroKernel, _native.dependent_adds
+"""The table of kernels, and what measures one on its own: for intsim.benchmark."""
+
 CHUNK_BYTES = 1 << 19  # of the largest value: with its neighbours it stays within the last cache
 MOST_IMAGES = 64
 

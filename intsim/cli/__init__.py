@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from intsim import __version__
+from intsim.cli.bench import bench
 from intsim.cli.cost import cost
 from intsim.cli.demo import demo
 from intsim.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ app.command()(cost)
 app.command()(report)
 app.command()(targets)
 app.command()(methods)
+app.add_typer(bench, name="bench")
 
 
 def _show_version(asked: bool) -> None:

@@ -1,0 +1,79 @@
+#include "micro_kernel.h"
+
+#include <algorithm>
+#include <random>
+
+#include "check.h"
+#include "dispatch.h"
+#include "pack.h"
+
+namespace intsim {
+
+MicroKernel::MicroKernel(const std::string& name, int weight_bits, int act_bits, int64_t depth) : depth_(depth) {
+    for (const KernelTable* table : runnable_tables())
+        for (const Rows<TileRow>* rows : {table->gemm, table->roof})
+            for (int i = 0; rows != nullptr && i < rows->count; ++i)
+                if (name == rows->first[i].info.name) row_ = &rows->first[i];
+    require(row_ != nullptr, "no tile kernel is named '", name, "'");
+    require(depth >= 4 && depth % 4 == 0 && depth <= 1 << 16, "'", name, "': a depth of ", depth,
+            ", expected a multiple of 4 up to 65536");
+    require(weight_bits >= 1 && weight_bits <= 8, "'", name, "': weights of ", weight_bits, " bits, expected 1..8");
+    acc_ = allocate_aligned<int32_t>(row_->info.mr * row_->info.nr);
+    row_->scheme == Scheme::kFloat32 ? prepare_roof() : prepare_integers(weight_bits, act_bits);
+}
+
+void MicroKernel::prepare_roof() {
+    runs_ = {{0, depth_ / 4, kFlushAll}};
+    row_stride_ = 4 * depth_;
+    operands_ = allocate_aligned<char>(row_->info.mr * row_stride_);
+    panel_ = allocate_aligned<char>(row_->info.nr * row_stride_);
+    std::fill_n(reinterpret_cast<float*>(operands_.get()), row_->info.mr * depth_, 1.0f);
+    std::fill_n(reinterpret_cast<float*>(panel_.get()), row_->info.nr * depth_, 1.0f);
+}
+
+void MicroKernel::prepare_integers(int weight_bits, int act_bits) {
+    ConvSpec spec{row_->info.name, row_->info.nr, depth_, 1, 1, 1, 1, 1, 1, 1, act_bits, {}, {}};
+    std::mt19937 random(1);
+    const auto below = [&](int bits) { return static_cast<int64_t>(random() >> (32 - bits)); };
+    for (int64_t i = 0; i < spec.out_channels * depth_; ++i)
+        spec.weights.push_back(below(weight_bits) - (int64_t{1} << (weight_bits - 1)));
+    spec.bias.assign(static_cast<size_t>(spec.out_channels), 0);
+    validate(spec);
+    std::optional<PackedWeights> packed = pack(spec, row_->scheme);
+    require(packed.has_value(), "'", spec.name, "': not exact for weights of ", weight_bits,
+            " bits and activations of ", act_bits);
+    for (const PackedRun& run : packed->panels[0].runs)
+        runs_.push_back({run.skip * packed->operand_bytes, run.quads, run.flush});
+    panel_ = packed->take_data();
+
+    const int64_t count = row_->info.mr * depth_;
+    row_stride_ = depth_ * packed->operand_bytes;
+    AlignedArray<uint8_t> bytes = allocate_aligned<uint8_t>(count);
+    for (int64_t i = 0; i < count; ++i) bytes[i] = static_cast<uint8_t>(below(act_bits));
+    operands_ = allocate_aligned<char>(count * packed->operand_bytes);
+    if (packed->operand_bytes == 1)
+        std::copy_n(bytes.get(), count, operands_.get());
+    else
+        find_operands(row_->scheme).run(bytes.get(), operands_.get(), count);
+}
+
+void MicroKernel::run(int64_t times) const {
+    const Tile tile{operands_.get(), row_stride_, runs_.data(), static_cast<int64_t>(runs_.size()),
+                    panel_.get(),    acc_.get()};
+    for (int64_t i = 0; i < times; ++i) {
+        std::fill_n(acc_.get(), row_->info.mr * row_->info.nr, 0);
+        row_->run(tile);
+    }
+}
+
+void dependent_adds(int64_t count) {
+    int64_t x = 0;
+    for (int64_t i = 0; i < count; i += 10)
+#pragma GCC unroll 10
+        for (int k = 0; k < 10; ++k) {
+            x += 1;
+            __asm__ volatile("" : "+r"(x));  // or the compiler would add ten at once
+        }
+}
+
+}  // namespace intsim
