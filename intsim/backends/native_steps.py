@@ -247,6 +247,8 @@ def addition(plan: Plan, node: Node) -> Step | None:
     a, b = node.inputs[first], node.inputs[second]
     if not is_bytes(types[b]) or not (is_bytes(types[a]) or is_accumulator(types[a])):
         return None
+    if types[a].integer.axis != types[b].integer.axis:
+        return None  # they lie in memory in different orders
     channels = extents(result)[2]
     shift = broadcast(parameters[2].levels, channels)
     left = np.clip(-shift, 0, 31)  # the kernels shift right only: a left shift goes into the multipliers, exactly

@@ -76,7 +76,7 @@ def scaling(
         total = np.zeros(operands[0].codes.shape, np.int64)
         values = by_channel(total, terms[0])
         for x, factor, offset in zip(operands, factors, offsets, strict=False):
-            kernels.add_term(values, by_channel(codes_as_words(x), x.type), factor, offset)
+            kernels.add_term(values, by_channel(codes_as_words(x), terms[0]), factor, offset)
         kernels.round_shifts(values, shifts, rounding, before, after, low, high)
         return total.astype(element.storage)
 

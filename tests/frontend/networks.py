@@ -98,6 +98,9 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "attention": lambda: Lambda(attention),
     "a product with a parameter": lambda: Lambda(lambda net, x: x.mT @ net.fc.weight, fc=nn.Linear(4, 9)),
     "a weight computed from parameters": lambda: nn.utils.parametrizations.weight_norm(conv(6, 4)),
+    "residual connection of tokens": lambda: Lambda(
+        lambda net, x: (y := x.flatten(2).transpose(1, 2)) + net.fc(F.relu(y)), fc=nn.Linear(6, 6)
+    ),
     "arithmetic with constants": lambda: Lambda(lambda net, x: (2 * x - 0.5) / 4 + 1 - (3 - x)),
     "in place": lambda: Lambda(lambda net, x: F.relu_(net.conv(x).mul_(2).flatten(1)), conv=conv(6, 4)),
     "subtraction": lambda: Lambda(lambda net, x: F.relu(x) - x),

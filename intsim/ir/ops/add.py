@@ -42,8 +42,12 @@ class Add(Op):
         count = len(operands) // 2
         expect(len(operands) == 2 * count + 1 and count >= 1, "expected n tensors, n multipliers and a shift")
         first, *others = operands[:count]
-        fits = all(t.shape == first.shape and t.integer.axis == first.integer.axis for t in others)
-        expect(fits, f"the terms differ in shape or channel axis: {', '.join(map(str, operands[:count]))}")
+        shown = ", ".join(map(str, operands[:count]))
+        expect(all(t.shape == first.shape for t in others), f"the terms differ in shape: {shown}")
+        # Where the channels lie matters to parameters that have one entry for each of them.
+        one_axis = all(t.integer.axis == first.integer.axis for t in others)
+        per_tensor = all(p.shape == (1,) for p in operands[count:])
+        expect(one_axis or per_tensor, f"the terms differ in channel axis: {shown}")
         for multiplier in operands[count:-1]:
             expect_parameter(multiplier, first, "multiplier")
         expect_parameter(operands[-1], first, "shift")
