@@ -31,11 +31,26 @@ if TYPE_CHECKING:
     import torch
 
     from intsim.calibrate.settings import Scales
-    from intsim.costing import Estimate, Layer, Target
+    from intsim.costing import Allocation, Estimate, Layer, Menu, Target
+    from intsim.costing.sweep import Summary
     from intsim.ir.float_graph import FloatGraph
     from intsim.verification import Certificate, Report
 
-__all__ = ["Accuracy", "Model", "estimate", "evaluate", "load", "prove", "quantize", "report", "run", "verify"]
+__all__ = [
+    "Accuracy",
+    "Model",
+    "allocate",
+    "estimate",
+    "evaluate",
+    "load",
+    "menu",
+    "prove",
+    "quantize",
+    "report",
+    "run",
+    "sweep",
+    "verify",
+]
 
 Data = str | Dataset | tuple[Any, Any]
 
@@ -235,6 +250,9 @@ def report(
     path = None if output is None else _writable(output)
     machines = _distinct_targets(targets)
     networks = [(name, tuple(_layers(model))) for name, model in zip(_distinct_names(models), models, strict=True)]
+    for name, layers in networks:
+        if not layers:
+            raise InputError(f"{name}: has no layer that multiplies and accumulates, so there is nothing to report")
     sections = tuple(
         Section(
             machine,
@@ -248,6 +266,116 @@ def report(
     if path is not None:
         write_atomically(path, page.encode())
     return page
+
+
+def menu(
+    model: str | torch.nn.Module,
+    data: Data,
+    target: str | Path | Target,
+    *,
+    bits: Sequence[int] = range(2, 9),
+    array: str | None = None,
+    batch: int = 1,
+    first_last_bits: int = 8,
+    residual_bits: int = 8,
+    tie: bool = False,
+    progress: Progress = silent,
+) -> Menu:
+    """What `allocate` chooses from: every pair of widths of every layer, with its costs on a target and its loss.
+
+    bits   widths to choose from, for weights and for activations; the first and the last layer have no choice
+    tie    the same widths for layers whose results meet in an addition or a concatenation
+    """
+    needs_torch("allocate")
+    from itertools import product
+
+    from intsim.calibrate.allocation import allocatable, meeting_layers
+    from intsim.calibrate.settings import Settings, check_bits
+    from intsim.costing import Pair, menu_of
+    from intsim.frontend.execute import as_tensor
+
+    for width in bits:
+        check_bits("bits", width)
+    images = _dataset(data).inputs
+    graph = _capture(model, images)
+    pairs = [Pair(*pair) for pair in product(bits, repeat=2)]
+    settings = Settings(method="minmax", first_last_bits=first_last_bits, residual_bits=residual_bits)
+    network = allocatable(graph, tuple(map(as_tensor, images)), pairs, settings, progress)
+    ties = [[name for name in group if name in network.sensitivities] for group in meeting_layers(graph)] if tie else []
+    return menu_of(network.layers, network.sensitivities, target, array=array, batch=batch, ties=ties)
+
+
+def allocate(
+    model: str | torch.nn.Module,
+    data: Data,
+    target: str | Path | Target,
+    budgets: Sequence[str] = (),
+    *,
+    minimise: str = "loss",
+    bits: Sequence[int] = range(2, 9),
+    array: str | None = None,
+    batch: int = 1,
+    first_last_bits: int = 8,
+    residual_bits: int = 8,
+    tie: bool = False,
+    output: str | Path | None = None,
+    progress: Progress = silent,
+) -> Allocation:
+    """The widths of every layer with the least loss within all budgets, proven optimal.
+
+    budgets    such as "cycles=0.6", a fraction of 8/8 bits, or "size=300kB"; where nothing meets them, the status is
+               "infeasible" and the allocation the nearest there is
+    minimise   what to make as small as possible instead: cycles, energy, size or peak, within "loss=.."
+    output     .toml file for `quantize`, written if all budgets are met
+    others     as `menu` takes them
+    """
+    from intsim.costing import allocate as allocate_widths
+    from intsim.costing.budget import parse_budget, parse_measure
+
+    path, measure, parsed = (
+        None if output is None else _writable(output),
+        parse_measure(minimise),
+        [parse_budget(b) for b in budgets],
+    )
+    choices = menu(
+        model,
+        data,
+        target,
+        bits=bits,
+        array=array,
+        batch=batch,
+        first_last_bits=first_last_bits,
+        residual_bits=residual_bits,
+        tie=tie,
+        progress=progress,
+    )
+    found = allocate_widths(choices, parsed, measure)
+    if path is not None and found.status == "optimal":
+        write_widths(path, found)
+    return found
+
+
+def write_widths(path: str | Path, allocation: Allocation) -> None:
+    """Write a file of widths for `quantize`."""
+    write_atomically(_writable(path), allocation.to_toml().encode())
+
+
+def sweep(
+    spec: str | Path,
+    results: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress = silent,
+) -> Summary:
+    """Estimate every network x widths x target x array x batch of a SPEC.toml, into one SQLite file that it continues.
+
+    workers     processes, one for each core unless given
+    scheduler   address of a Dask scheduler whose workers do it instead
+    """
+    from intsim.costing.sweep import sweep as sweep_plan
+
+    return sweep_plan(spec, _writable(results), workers=workers, scheduler=scheduler, progress=progress)
 
 
 def needs_torch(verb: str) -> None:

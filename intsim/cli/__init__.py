@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from intsim import __version__
+from intsim.cli.allocate import allocate
 from intsim.cli.bench import bench
 from intsim.cli.cost import cost
 from intsim.cli.demo import demo
@@ -23,6 +24,7 @@ from intsim.cli.prove import prove
 from intsim.cli.quantize import quantize
 from intsim.cli.report import report
 from intsim.cli.run import run
+from intsim.cli.sweep import sweep
 from intsim.cli.targets import targets
 from intsim.cli.verify import verify
 from intsim.errors import IntsimError
@@ -39,6 +41,8 @@ app.command()(run)
 app.command("eval")(evaluate)
 app.command()(inspect)
 app.command()(cost)
+app.command()(allocate)
+app.command()(sweep)
 app.command()(report)
 app.command()(targets)
 app.command()(methods)

@@ -44,6 +44,16 @@ class Allocation:
         return float(self.amounts["loss"])
 
     @property
+    def cost(self) -> dict[str, int | float]:
+        """What the allocation costs: cycles, energy_pj, size_bits and peak_bits."""
+        return _in_units({name: self.amounts[name] for name in self.uniform})
+
+    @property
+    def uniform_cost(self) -> dict[str, int | float]:
+        """The same at 8 bits everywhere."""
+        return _in_units(self.uniform)
+
+    @property
     def missed(self) -> list[Measure]:
         """The measures that exceed their limit."""
         return [name for name, limit in self.limits.items() if self.amounts[name] > limit]
@@ -63,8 +73,8 @@ class Allocation:
             "status": self.status,
             "bits": {name: list(pair) for name, pair in self.bits.items()},
             "predicted_loss": self.predicted_loss,
-            "cost": _in_units({name: self.amounts[name] for name in self.uniform}),
-            "uniform_cost": _in_units(self.uniform),
+            "cost": self.cost,
+            "uniform_cost": self.uniform_cost,
             "limits": _in_units(self.limits),
         }
         if self.missed:
@@ -77,7 +87,7 @@ class Allocation:
 
 
 def _in_units(costs: Mapping[Measure, Fraction]) -> dict[str, int | float]:
-    """Costs by their names in JSON: cycles, energy_pj, size_bits and peak_bits."""
+    """Amounts by their names in JSON, which say the unit."""
     return {JSON_NAMES[name]: int(v) if v.denominator == 1 else float(v) for name, v in costs.items()}
 
 

@@ -41,14 +41,18 @@ class Budget:
     relative: bool = False
 
 
+def parse_measure(text: str) -> Measure:
+    """The measure of that name; CostError with those there are."""
+    return cast(Measure, one_of("measure", text, tuple(MEASURES), CostError))
+
+
 def parse_budget(text: str) -> Budget:
     """The budget that `measure=amount` states: a number below 1 is a fraction, others have a unit; a loss has none.
 
     raises   CostError: an unknown measure or unit, a missing one, or no number above 0
     """
     name, _, amount = (part.strip() for part in text.partition("="))
-    one_of("budget of", name, tuple(MEASURES), CostError)
-    measure = cast(Measure, name)
+    measure = parse_measure(name)
     number = _NUMBER.match(amount)
     value = Fraction(number[0]) if number else Fraction(0)
     if number is None or value == 0:

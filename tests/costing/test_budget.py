@@ -36,8 +36,8 @@ def test_a_fraction_or_an_amount_with_a_unit(text: str, budget: Budget) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("cycle=0.5", "budget of 'cycle': expected loss or cycles or .*; did you mean 'cycles'"),
-        ("0.5", "budget of '0.5': expected loss or"),
+        ("cycle=0.5", "measure 'cycle': expected loss or cycles or .*; did you mean 'cycles'"),
+        ("0.5", "measure '0.5': expected loss or"),
         ("cycles", "budget 'cycles': expected cycles= a number above 0, got ''"),
         ("cycles=fast", "expected cycles= a number above 0, got 'fast'"),
         ("cycles=-3", "expected cycles= a number above 0, got '-3'"),

@@ -1,0 +1,100 @@
+"""intsim allocate: the best widths within budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from intsim.cli.options import Data, Json
+from intsim.errors import InputError
+
+if TYPE_CHECKING:
+    from intsim.costing import Allocation
+
+INFEASIBLE = 1
+
+
+def allocate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="What to quantize: path/file.py:callable or a module's.")
+    ],
+    data: Data,
+    target: Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="One of `intsim targets`, or a target file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="W.toml", help="The file of widths to write.")
+    ] = None,
+    budgets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--budget", metavar="WHAT=AMOUNT", help="cycles=0.6, energy=2mJ, size=300kB, peak=.. or loss=..; several."
+        ),
+    ] = None,
+    minimise: Annotated[
+        str, typer.Option(metavar="loss|cycles|energy|size|peak", help="What to make as small as possible.")
+    ] = "loss",
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="List the front of loss against the first budget's cost (or cycles) too.")
+    ] = False,
+    bits: Annotated[str, typer.Option(metavar="B,..", help="Widths to choose from.")] = "2,3,4,5,6,7,8",
+    array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the target's.")] = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
+    first_last_bits: Annotated[int, typer.Option(metavar="2..8", help="Widths in the first and the last layer.")] = 8,
+    residual_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of what additions read and make.")] = 8,
+    tie: Annotated[bool, typer.Option("--tie", help="The same widths where results meet in an addition.")] = False,
+    json: Json = False,
+) -> int:
+    """Choose the widths of every layer: the least loss within all budgets, proven optimal."""
+    from intsim.cli.console import print_json, show_progress
+    from intsim.costing import allocate as allocate_widths
+    from intsim.costing import pareto as front_of
+    from intsim.costing.budget import parse_budget, parse_measure
+    from intsim.verbs import menu, write_widths
+
+    limits, measure = [parse_budget(text) for text in budgets or []], parse_measure(minimise)
+    costs = [budget.measure for budget in limits if budget.measure != "loss"]
+    with show_progress() as progress:
+        choices = menu(
+            model,
+            data,
+            target,
+            bits=_widths(bits),
+            array=array,
+            batch=batch,
+            first_last_bits=first_last_bits,
+            residual_bits=residual_bits,
+            tie=tie,
+            progress=progress,
+        )
+    best = allocate_widths(choices, limits, measure)
+    front = front_of(choices, costs[0] if costs else "cycles") if pareto else []
+    if output is not None and best.status == "optimal":
+        write_widths(output, best)
+    if json:
+        print_json(best.to_dict() | ({"front": [point.to_dict() for point in front]} if pareto else {}))
+    elif best.status == "optimal":
+        _print(best, front)
+    else:
+        print(best.message)
+    return 0 if best.status == "optimal" else INFEASIBLE
+
+
+def _widths(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--bits {text}: expected whole numbers with commas, such as 2,4,8") from None
+
+
+def _print(best: Allocation, front: list[Allocation]) -> None:
+    from intsim.cli.console import print_table
+
+    print_table(("layer", "weight bits", "activation bits"), ((name, *pair) for name, pair in best.bits.items()))
+    uniform = best.uniform_cost
+    costs = ((name, amount, uniform[name], amount / (uniform[name] or 1)) for name, amount in best.cost.items())
+    print_table(("cost", "allocated", "8/8 bits", "fraction"), costs)
+    print(f"  predicted loss {best.predicted_loss:.6g}, proven optimal")
+    if front:
+        rows = ((point.predicted_loss, *point.cost.values()) for point in front)
+        print_table(("predicted loss", *uniform), rows, "front, cheapest first")
