@@ -19,6 +19,10 @@ NEAR = 9.0
 CHARACTER = 6.4
 LINE = 13.0
 """Width and height of the text of a label, nearly."""
+SECOND_CHOICE = 15.0
+"""Square pixels of a line that a label may cover rather than move on to its next place."""
+SLOPE_TEXT = 150.0
+"""Width of the text that stands on the slope, from its foot."""
 
 
 class Part(NamedTuple):
@@ -174,28 +178,32 @@ def _labels(dots: Sequence[Dot], slope: Line, peaks: Sequence[Line]) -> tuple[Te
     boxes = [(dot.x - DOT_RADIUS, dot.y - DOT_RADIUS, dot.x + DOT_RADIUS, dot.y + DOT_RADIUS) for dot in dots]
     boxes += [(line.x1, line.y1 - 3, line.x2, line.y2 + 3) for line in peaks]
     boxes += _boxes_along(slope)
-    boxes += _boxes_along(slope._replace(y1=slope.y1 - LINE, y2=slope.y2 - LINE))  # the text on it
+    boxes += [(x1, y1 - LINE, x2, y2 - LINE) for x1, y1, x2, y2 in _boxes_along(slope) if x1 < LEFT + SLOPE_TEXT]
     labels: list[Text] = []
+
+    def covered(place: Box) -> float:
+        """Text over text is worse than text over a line or a dot."""
+        texts = sum(_overlap(place, _box(label)) for label in labels)
+        return 5 * texts + sum(_overlap(place, box) for box in boxes) + _outside(place)
+
     for group in groups:
         text = number_ranges(dot.point.number for dot in group)
-        places = [_beside(group, side, text) for side in range(4)]
-        label = min(places, key=lambda place: sum(_overlap(_box(place), box) for box in boxes))
-        boxes.append(_box(label))
-        labels.append(label)
+        places = _beside(group, text)
+        costs = [covered(_box(place)) + SECOND_CHOICE * index for index, place in enumerate(places)]
+        labels.append(places[costs.index(min(costs))])
     return tuple(labels)
 
 
-def _beside(group: Sequence[Dot], side: int, text: str) -> Text:
-    """The label to the right, to the left, above or below."""
-    gap, middle = DOT_RADIUS + 3, group[0]
-    left, right = min(dot.x for dot in group), max(dot.x for dot in group)
-    top, bottom = min(dot.y for dot in group), max(dot.y for dot in group)
-    return (
-        Text(round(right + gap, 1), middle.y + 4, text, "start"),
-        Text(round(left - gap, 1), middle.y + 4, text, "end"),
-        Text(middle.x, round(top - gap, 1), text),
-        Text(middle.x, round(bottom + gap + 8, 1), text),
-    )[side]
+def _beside(group: Sequence[Dot], text: str) -> list[Text]:
+    """The label right, left, above and below of the dots, then at their four corners."""
+    gap, x, y = DOT_RADIUS + 3, group[0].x, group[0].y
+    left, right = min(dot.x for dot in group) - gap, max(dot.x for dot in group) + gap
+    above, below = min(dot.y for dot in group) - gap, max(dot.y for dot in group) + gap + 8
+    places = [Text(right, y + 4, text, "start"), Text(left, y + 4, text, "end")]
+    places += [Text(x, above, text), Text(x, below, text)]
+    places += [Text(right, beside, text, "start") for beside in (above, below)]
+    places += [Text(left, beside, text, "end") for beside in (above, below)]
+    return [place._replace(x=round(place.x, 1), y=round(place.y, 1)) for place in places]
 
 
 Box = tuple[float, float, float, float]
@@ -218,7 +226,11 @@ def _boxes_along(line: Line) -> list[Box]:
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """Square pixels that two boxes share; what lies outside the plot counts as covered."""
+    """Square pixels that two boxes share."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    outside = max(0.0, a[2] - RIGHT) + max(0.0, LEFT - a[0])
-    return max(0.0, width) * max(0.0, height) + outside * LINE
+    return max(0.0, width) * max(0.0, height)
+
+
+def _outside(box: Box) -> float:
+    """Square pixels of a box that stand out of the plot, at its sides."""
+    return (max(0.0, box[2] - RIGHT) + max(0.0, LEFT - box[0])) * LINE

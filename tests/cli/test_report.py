@@ -7,7 +7,11 @@ import shutil
 import pytest
 
 from intsim.costing import estimate, layers_of
-from intsim.ir.file import load
+from intsim.dtypes import IntType
+from intsim.ir import ops
+from intsim.ir.file import Model, load, save
+from intsim.ir.graph import Graph, Node
+from intsim.ir.types import Grid, Scale, TensorType
 
 pytestmark = pytest.mark.torchless
 
@@ -75,4 +79,12 @@ def test_two_targets_of_one_name_are_refused(intsim, model, tmp_path):
     page = tmp_path / "page.html"
     complaint = intsim("report", model, "-o", page, "--target", "systolic_ws", "--target", copy).complaint
     assert "two targets are named 'systolic_ws'" in complaint
+    assert not page.exists()
+
+
+def test_a_model_without_multiplications_has_nothing_to_report(intsim, tmp_path):
+    path, page = tmp_path / "idle.intsim", tmp_path / "page.html"
+    quantize = Node("q", ops.Quantize(Grid(IntType(False, 4), Scale((0.5,)))), ("x",))
+    save(path, Model(Graph({"x": TensorType(None, (None, 4))}, {}, (quantize,), ("q",))))
+    assert "idle: has no layer that multiplies" in intsim("report", path, "-o", page).complaint
     assert not page.exists()
