@@ -195,6 +195,26 @@ def run(
     return codes
 
 
+def export(
+    model: str | Path | Model, data: Data, *, to: str = "vectors", output: str | Path, images: int = 1
+) -> tuple[str, ...]:
+    """Write test vectors for hardware: every layer's operands, parameters, accumulators and codes.
+
+    to       vectors
+    output   folder that does not exist yet, or is empty; complete or not there at all
+    images   the vectors are of the first so many samples
+    returns  names of the layers written
+    """
+    from intsim.exporters.product import layer_nodes
+    from intsim.exporters.vectors import export_vectors, needed_values
+
+    one_of("to", to, ("vectors",))
+    graph, dataset = _model(model).graph, _dataset(data).first(images)
+    values = load_backend("reference", graph).run(*dataset.inputs, wanted=needed_values(graph))
+    export_vectors(graph, values, Path(output))
+    return tuple(node.name for node in layer_nodes(graph))
+
+
 def evaluate(
     model: str | Path | Model,
     data: Data,

@@ -18,6 +18,7 @@ from intsim.cli.bench import bench
 from intsim.cli.cost import cost
 from intsim.cli.demo import demo
 from intsim.cli.evaluate import evaluate
+from intsim.cli.export import export
 from intsim.cli.inspect import inspect
 from intsim.cli.methods import methods
 from intsim.cli.prove import prove
@@ -40,6 +41,7 @@ app.command()(prove)
 app.command()(run)
 app.command("eval")(evaluate)
 app.command()(inspect)
+app.command()(export)
 app.command()(cost)
 app.command()(allocate)
 app.command()(sweep)

@@ -12,7 +12,20 @@ from intsim import verbs
 
 pytestmark = pytest.mark.torchless
 
-COMMANDS = ("demo", "quantize", "verify", "prove", "run", "eval", "inspect", "cost", "report", "targets", "methods")
+COMMANDS = (
+    "demo",
+    "quantize",
+    "verify",
+    "prove",
+    "run",
+    "eval",
+    "inspect",
+    "export",
+    "cost",
+    "report",
+    "targets",
+    "methods",
+)
 
 
 def test_no_arguments_show_the_help(intsim):
