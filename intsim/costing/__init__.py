@@ -8,8 +8,17 @@ from intsim.costing.estimate import Estimate, LayerCost, estimate
 from intsim.costing.graph_layers import layers_of
 from intsim.costing.menu import Menu, Pair, menu_of
 from intsim.costing.noise import noise_sensitivities
-from intsim.costing.target import FusionTarget, ScaleSimTarget, SystolicTarget, Target, list_targets, load_target
+from intsim.costing.target import (
+    FusionTarget,
+    ScaleSimTarget,
+    SerialTarget,
+    SystolicTarget,
+    Target,
+    list_targets,
+    load_target,
+)
 from intsim.costing.topology import read_topology
+from intsim.costing.trimming import trimmed_layers
 from intsim.costing.workload import Gemm, Layer
 
 __all__ = [
@@ -24,6 +33,7 @@ __all__ = [
     "Menu",
     "Pair",
     "ScaleSimTarget",
+    "SerialTarget",
     "SystolicTarget",
     "Target",
     "allocate",
@@ -36,4 +46,5 @@ __all__ = [
     "pareto",
     "parse_budget",
     "read_topology",
+    "trimmed_layers",
 ]

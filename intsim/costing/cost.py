@@ -77,7 +77,8 @@ def priced(
     throughput = target.throughput(layer)
     units = target.size.units
     macs = layer.gemm(batch).macs
-    work = Work(macs, macs / throughput.lanes * throughput.cycles, compute_cycles * units)
+    step_cycles = float(throughput.mean_cycles)
+    work = Work(macs, macs / throughput.lanes * step_cycles, compute_cycles * units)
     memories: dict[str, AccessEnergy] = {name: getattr(target.memory, name) for name in traffic}
     energy = {
         "mac": target.mac_energy.picojoules(layer.weight_bits, layer.act_bits, work),
@@ -90,7 +91,7 @@ def priced(
         waiting.cycles,
         traffic,
         energy,
-        units * throughput.lanes / throughput.cycles,
+        units * throughput.lanes / step_cycles,
         waiting.bound,
         () if caveat is None else (caveat,),
     )

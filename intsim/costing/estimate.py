@@ -13,8 +13,9 @@ from intsim.costing.cost import Cost
 from intsim.costing.dataflows import Array
 from intsim.costing.fusion import fusion_cost
 from intsim.costing.scalesim import scalesim_cost
+from intsim.costing.serial import serial_cost
 from intsim.costing.systolic import systolic_cost
-from intsim.costing.target import FusionTarget, ScaleSimTarget, Target, load_target, with_array
+from intsim.costing.target import FusionTarget, ScaleSimTarget, SerialTarget, Target, load_target, with_array
 from intsim.costing.workload import Layer
 from intsim.errors import CostError
 
@@ -145,6 +146,8 @@ def _cost(layer: Layer, target: Target, batch: int) -> Cost:
         return fusion_cost(layer, target, batch)
     if isinstance(target, ScaleSimTarget):
         return scalesim_cost(layer, target, batch)
+    if isinstance(target, SerialTarget):
+        return serial_cost(layer, target, batch)
     return systolic_cost(layer, target, batch)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from intsim.costing.dataflows import Array
 from intsim.costing.quantity import Bits, BitsPerCycle, BitsPerCyclePerPort, PicojoulesPerBit, Record
-from intsim.costing.workload import ceil_div
+from intsim.costing.workload import Gemm, Layer, ceil_div
 
 
 class AccessEnergy(Record):
@@ -69,6 +69,28 @@ def fetched_bits(total_bits: int, kept_bits: int, buffer: Buffer, passes: int) -
     Exact:  total if the part that a pass comes back to (`kept_bits`) fits half the buffer, else total * passes.
     """
     return total_bits if kept_bits <= buffer.half_bits else total_bits * passes
+
+
+def fetched_operands(
+    layer: Layer, gemm: Gemm, m_tiles: int, n_tiles: int, weights: Buffer, activations: Buffer
+) -> tuple[int, int]:
+    """Bits of weights and of activations of one product that enter from DRAM, in the better of the two loop orders.
+
+    M outside N keeps one tile of input rows while all weights pass by; N outside M keeps one strip of weights while
+    all input rows pass by. K is innermost in both, so that results never leave before they are complete.
+    """
+    weight_bits = gemm.k * gemm.n * layer.weight_bits
+    strip_bits = gemm.k * ceil_div(gemm.n, n_tiles) * layer.weight_bits
+    act_bits = layer.input_bits(gemm, gemm.m)
+    rows_bits = layer.input_bits(gemm, ceil_div(gemm.m, m_tiles))
+
+    def fetched(kept_weight_bits: int, kept_act_bits: int) -> tuple[int, int]:
+        return (
+            fetched_bits(weight_bits, kept_weight_bits, weights, m_tiles),
+            fetched_bits(act_bits, kept_act_bits, activations, n_tiles),
+        )
+
+    return min(fetched(weight_bits, rows_bits), fetched(strip_bits, act_bits), key=sum)
 
 
 @dataclass(frozen=True)

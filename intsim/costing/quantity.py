@@ -72,7 +72,7 @@ def checked(where: str, validate: Callable[[], T]) -> T:
 
 
 # Tags of unions: steps on the way to a field in pydantic's eyes, but no keys of the file.
-_TAGS = {"systolic", "scalesim3", "fusion", "fit", "per_step", "per_cycle"}
+_TAGS = {"systolic", "scalesim3", "fusion", "serial", "fit", "per_step", "per_cycle"}
 
 
 def _complaint(error: ErrorDetails) -> str:

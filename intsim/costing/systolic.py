@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from intsim.costing.cost import Cost, priced
-from intsim.costing.dataflows import COUNTS, DATAFLOWS, Walk
-from intsim.costing.memory import Traffic, fetched_bits, stalls
-from intsim.costing.target import SystolicMemory, SystolicTarget
-from intsim.costing.workload import Gemm, Layer, ceil_div
+from intsim.costing.dataflows import COUNTS, DATAFLOWS
+from intsim.costing.memory import Traffic, fetched_operands, stalls
+from intsim.costing.target import SystolicTarget
+from intsim.costing.workload import Layer, ceil_div
 from intsim.errors import CostError
 
 
@@ -22,7 +22,7 @@ def systolic_cost(layer: Layer, target: SystolicTarget, batch: int) -> Cost:
     )
     compute_cycles = gemm.count * COUNTS[target.dataflow.count](walk, target.size)
 
-    weights, activations = _fetched(layer, gemm, walk, memory)
+    weights, activations = fetched_operands(layer, gemm, walk.m_tiles, walk.n_tiles, memory.weights, memory.activations)
     results = gemm.m * gemm.n * layer.out_bits
     sums = walk.k_tiles * gemm.m * gemm.n * target.accumulator.value
     traffic = {
@@ -61,23 +61,3 @@ def _buffered_rows(layer: Layer, target: SystolicTarget) -> int:
             f"{target.accumulator.value} bits, got {target.memory.accumulators.capacity.value} bits; enlarge it"
         )
     return rows
-
-
-def _fetched(layer: Layer, gemm: Gemm, walk: Walk, memory: SystolicMemory) -> tuple[int, int]:
-    """Bits of weights and of activations of one product that enter from DRAM, in the better of the two loop orders.
-
-    M outside N keeps one tile of input rows while all weights pass by; N outside M keeps one strip of weights while
-    all input rows pass by. K is innermost in both, so that results never leave before they are complete.
-    """
-    weight_bits = gemm.k * gemm.n * layer.weight_bits
-    strip_bits = gemm.k * ceil_div(gemm.n, walk.n_tiles) * layer.weight_bits
-    act_bits = layer.input_bits(gemm, gemm.m)
-    rows_bits = layer.input_bits(gemm, ceil_div(gemm.m, walk.m_tiles))
-
-    def fetched(kept_weight_bits: int, kept_act_bits: int) -> tuple[int, int]:
-        return (
-            fetched_bits(weight_bits, kept_weight_bits, memory.weights, walk.m_tiles),
-            fetched_bits(act_bits, kept_act_bits, memory.activations, walk.n_tiles),
-        )
-
-    return min(fetched(weight_bits, rows_bits), fetched(strip_bits, act_bits), key=sum)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -77,16 +78,25 @@ class Widths(Record):
 
 @dataclass(frozen=True)
 class Throughput:
-    """What the units do with a layer's widths: MACs side by side along each axis, and cycles per step."""
+    """What the units do with a layer's widths: MACs side by side along each axis, and cycles per step.
+
+    trimmed   the share of those cycles that steps take on average, where the hardware skips leading zeros
+    """
 
     m: int = 1
     k: int = 1
     n: int = 1
     cycles: int = 1
+    trimmed: Fraction = Fraction(1)
 
     @property
     def lanes(self) -> int:
         return self.m * self.k * self.n
+
+    @property
+    def mean_cycles(self) -> Fraction:
+        """Cycles of a step on average."""
+        return self.cycles * self.trimmed
 
     def steps(self, gemm: Gemm) -> Gemm:
         """The product counted in whole lanes."""
@@ -132,7 +142,10 @@ class _Target(Record):
                 )
             factors[widths.axis.lower()] *= step.lanes
             factors["cycles"] *= step.cycles
-        return Throughput(**factors)
+        return Throughput(**factors, trimmed=self._trimmed(layer))
+
+    def _trimmed(self, layer: Layer) -> Fraction:
+        return Fraction(1)
 
 
 class SystolicMemory(Record):
@@ -192,7 +205,28 @@ class FusionTarget(_Target):
         return widths
 
 
-Target = SystolicTarget | ScaleSimTarget | FusionTarget
+class SerialTarget(_Target):
+    """Units that take operands bit by bit: rows of filters, columns of windows, lanes along the input channels.
+
+    trims_activations   a step lasts as long as the widest activation in it: leading zeros are skipped
+    """
+
+    model: Literal["serial"]
+    trims_activations: bool
+    memory: FreeMemory
+
+    def _trimmed(self, layer: Layer) -> Fraction:
+        widths = self.widths.activations
+        whole = widths.at(layer.act_bits)
+        if not (self.trims_activations and layer.act_groups and whole):
+            return Fraction(1)
+        taken = sum(
+            groups * step.cycles for bits, groups in enumerate(layer.act_groups, 1) if (step := widths.at(bits))
+        )
+        return Fraction(taken, sum(layer.act_groups) * whole.cycles)
+
+
+Target = SystolicTarget | ScaleSimTarget | FusionTarget | SerialTarget
 _SCHEMA: TypeAdapter[Target] = TypeAdapter(Annotated[Target, Field(discriminator="model")])
 
 

@@ -43,6 +43,8 @@ class Layer:
     kernel, stride, dilation     (vertical, horizontal)
     weight_bits, act_bits, out_bits    widths of the second operand, the first and the result as stored
     from_input    the activations are the network's input (Bit Fusion treats such a convolution apart)
+    act_groups    of real activations, taken as a serial target loads them: how many groups need 1, 2, .. act_bits bits;
+                  empty where they are not known (trimming.py)
     raises        CostError if an extent is below 1 or the groups do not divide the channels
     """
 
@@ -62,6 +64,7 @@ class Layer:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     from_input: bool = False
+    act_groups: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         extents = [self.in_channels, self.out_channels, self.weight_bits, self.act_bits, self.out_bits, self.groups]
@@ -69,6 +72,10 @@ class Layer:
         extents += [*self.kernel, *self.stride, *self.dilation]
         if min(extents) < 1:
             raise CostError(f"layer '{self.name}': every extent and width must be at least 1, got {min(extents)}")
+        if self.act_groups and (len(self.act_groups) > self.act_bits or sum(self.act_groups) == 0):
+            raise CostError(
+                f"layer '{self.name}': expected groups of at most {self.act_bits} bits, got {self.act_groups}"
+            )
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise CostError(
                 f"layer '{self.name}': {self.groups} groups do not divide its {self.in_channels} input and "

@@ -73,7 +73,7 @@ BANDWIDTH = 'bandwidth = { value = 192, unit = "bit/cycle", source = "hsharma35/
         (
             'model = "fusion"',
             'model = "magic"',
-            "model: expected one of 'systolic', 'scalesim3', 'fusion', got 'magic'",
+            "model: expected one of 'systolic', 'scalesim3', 'fusion', .*got 'magic'",
         ),
         ('axis = "K"', 'axis = "M"', "widths: a fusion unit adds its products"),
         ("up_to_bits = 2,", "up_to_bits = 9,", r"widths\.weights\.steps: widths must ascend, got \[9, 4, 8\]"),
