@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from intsim.errors import CalibrationError, CaptureError
 from intsim.frontend.capture import capture
 from intsim.frontend.execute import run_float
 from intsim.frontend.quantizers import fake_quantize
+from intsim.frontend.reference import load_model
 from intsim.ir.float_graph import OPERATORS, FloatGraph
 from tests.frontend.networks import MODULES, Block, Lambda, conv
 
@@ -41,12 +40,7 @@ def test_the_captured_graph_computes_what_the_module_does(name):
 
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2"])
 def test_real_networks_are_captured_whole(shared, name):
-    sys.path.insert(0, str(shared))
-    try:
-        import zoo
-    finally:
-        sys.path.remove(str(shared))
-    model = getattr(zoo, name)()
+    model = load_model(f"{shared}/zoo.py:{name}")
     x = torch.randn(2, 3, *((32, 32) if name == "resnet20" else (224, 224)))
     graph = capture(model, x)
     assert_same(model, graph, x)
