@@ -53,6 +53,9 @@ def _print_layers(result: Estimate) -> None:
     columns = ("layer", "macs", "cycles", "compute", "stall", "dram bits", "energy pJ", "utilisation", "bound")
     print_table(columns, rows, f"{_machine(result)}, batch {result.batch}", total=True)
     print(f"  {format_cell(result.latency_ms)} ms; {format_cell(result.energy_pj / 1e6)} uJ")
+    if result.pipelined:
+        parts = ", ".join(f"{format_cell(count)} {name}" for name, count in result.resources.items())
+        print(f"  one image every {format_cell(result.interval_cycles)} cycles; {parts}")
     for note in result.notes:
         print(f"  note: {note}")
 
@@ -80,4 +83,4 @@ def _print_side_by_side(results: Sequence[Estimate]) -> None:
 
 
 def _machine(result: Estimate) -> str:
-    return f"{result.target}, {result.array.rows}x{result.array.columns} at {result.clock_mhz} MHz"
+    return f"{result.target}, {result.hardware} at {result.clock_mhz} MHz"

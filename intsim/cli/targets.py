@@ -13,9 +13,13 @@ def targets(json: Json = False) -> None:
     known = [load_target(name) for name in list_targets()]
     if json:
         fields = ("name", "model", "summary")
-        documents = [{field: getattr(t, field) for field in fields} | {"array": list(t.size)} for t in known]
+        documents = [
+            {field: getattr(t, field) for field in fields} | {"array": None if t.size is None else list(t.size)}
+            for t in known
+        ]
         print_json({"targets": documents})
     else:
         print_table(
-            ("target", "array", "summary"), [(t.name, f"{t.size.rows}x{t.size.columns}", t.summary) for t in known]
+            ("target", "array", "summary"),
+            [(t.name, "" if t.size is None else f"{t.size.rows}x{t.size.columns}", t.summary) for t in known],
         )

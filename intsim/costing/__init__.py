@@ -6,16 +6,16 @@ from intsim.costing.budget import Budget, parse_budget
 from intsim.costing.dataflows import Array
 from intsim.costing.estimate import Estimate, LayerCost, estimate
 from intsim.costing.graph_layers import layers_of
+from intsim.costing.load_target import list_targets, load_target
 from intsim.costing.menu import Menu, Pair, menu_of
 from intsim.costing.noise import noise_sensitivities
 from intsim.costing.target import (
     FusionTarget,
     ScaleSimTarget,
     SerialTarget,
+    StreamingTarget,
     SystolicTarget,
     Target,
-    list_targets,
-    load_target,
 )
 from intsim.costing.topology import read_topology
 from intsim.costing.trimming import trimmed_layers
@@ -34,6 +34,7 @@ __all__ = [
     "Pair",
     "ScaleSimTarget",
     "SerialTarget",
+    "StreamingTarget",
     "SystolicTarget",
     "Target",
     "allocate",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from intsim.costing.energy import Work
 from intsim.costing.memory import AccessEnergy, Stalls, Traffic
-from intsim.costing.target import Target
+from intsim.costing.target import ArrayTarget
 from intsim.costing.workload import Layer
 
 
@@ -19,6 +19,7 @@ class Cost:
     peak_macs_per_cycle   of the whole array at the layer's widths
     bound                 "compute", or the memory that the array waits for
     caveats               figures in it that nobody has measured
+    resources             what a layer with hardware of its own is made of: pe, simd, lut, bram18, dsp
     """
 
     macs: int
@@ -29,6 +30,7 @@ class Cost:
     peak_macs_per_cycle: float
     bound: str
     caveats: tuple[str, ...]
+    resources: dict[str, int] = field(default_factory=dict)
 
     @property
     def cycles(self) -> int:
@@ -64,11 +66,11 @@ class Cost:
             "energy_by_component_pj": dict(self.energy_by_component_pj),
             "utilisation": self.utilisation,
             "bound": self.bound,
-        }
+        } | ({"resources": self.resources} if self.resources else {})
 
 
 def priced(
-    layer: Layer, target: Target, batch: int, compute_cycles: int, waiting: Stalls, traffic: dict[str, Traffic]
+    layer: Layer, target: ArrayTarget, batch: int, compute_cycles: int, waiting: Stalls, traffic: dict[str, Traffic]
 ) -> Cost:
     """Cycles and traffic of a layer with their energy, from the target's figures.
 

@@ -12,10 +12,12 @@ from typing import TypeVar
 from intsim.costing.cost import Cost
 from intsim.costing.dataflows import Array
 from intsim.costing.fusion import fusion_cost
+from intsim.costing.load_target import load_target, with_array
 from intsim.costing.scalesim import scalesim_cost
 from intsim.costing.serial import serial_cost
+from intsim.costing.streaming import streaming_costs
 from intsim.costing.systolic import systolic_cost
-from intsim.costing.target import FusionTarget, ScaleSimTarget, SerialTarget, Target, load_target, with_array
+from intsim.costing.target import ArrayTarget, FusionTarget, ScaleSimTarget, SerialTarget, StreamingTarget, Target
 from intsim.costing.workload import Layer
 from intsim.errors import CostError
 
@@ -35,14 +37,19 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of a network: its layers one after the other."""
+    """The cost of a network.
+
+    array       its rows and columns; None where every layer has hardware of its own
+    pipelined   layers work on successive samples at once; otherwise they take turns on the array
+    """
 
     target: str
-    array: Array
+    array: Array | None
     clock_mhz: int
     batch: int
     layers: tuple[LayerCost, ...]
     notes: tuple[str, ...]
+    pipelined: bool = False
 
     def _sum(self, field: str) -> int:
         return sum(getattr(layer.cost, field) for layer in self.layers)
@@ -52,12 +59,26 @@ class Estimate:
         return self._sum("macs")
 
     @property
+    def hardware(self) -> str:
+        """What it runs on, in words."""
+        return "a unit for every layer" if self.array is None else f"{self.array.rows}x{self.array.columns} units"
+
+    @property
     def total_cycles(self) -> int:
-        return self._sum("cycles")
+        """Until the last sample is done; of a pipeline, the time of one sample and the pace of the others."""
+        if not self.pipelined:
+            return self._sum("cycles")
+        return self._sum("cycles") // self.batch + (self.batch - 1) * self.interval_cycles
 
     @property
     def compute_cycles(self) -> int:
-        return self._sum("compute_cycles")
+        return self.total_cycles - self.stall_cycles
+
+    @property
+    def interval_cycles(self) -> int:
+        """From one sample to the next when it runs on and on."""
+        cycles = [layer.cost.cycles for layer in self.layers]
+        return (max(cycles, default=0) if self.pipelined else sum(cycles)) // self.batch
 
     @property
     def stall_cycles(self) -> int:
@@ -81,6 +102,12 @@ class Estimate:
         return sum(layer.cost.energy_pj for layer in self.layers)
 
     @property
+    def resources(self) -> dict[str, int]:
+        """LUTs, BRAMs and DSPs of all layers together, where each has its own."""
+        total = _sum_by_key(layer.cost.resources for layer in self.layers)
+        return {name: count for name, count in total.items() if name not in ("pe", "simd")}
+
+    @property
     def utilisation(self) -> float:
         """MACs over those that the array could do in the same cycles at each layer's widths."""
         possible = sum(layer.cost.cycles * layer.cost.peak_macs_per_cycle for layer in self.layers)
@@ -94,18 +121,20 @@ class Estimate:
         """The JSON document of `intsim cost`; units stand in the names."""
         return {
             "target": self.target,
-            "array": list(self.array),
+            "array": None if self.array is None else list(self.array),
             "batch": self.batch,
             "macs": self.macs,
             "total_cycles": self.total_cycles,
             "compute_cycles": self.compute_cycles,
             "stall_cycles": self.stall_cycles,
+            "interval_cycles": self.interval_cycles,
             "latency_ms": self.latency_ms,
             "dram_bits": self.dram_bits,
             "traffic_bits": self.traffic_bits,
             "energy_pj": self.energy_pj,
             "energy_by_component_pj": self.energy_by_component_pj,
             "utilisation": self.utilisation,
+            "resources": self.resources,
             "notes": list(self.notes),
             "layers": [layer.to_dict() for layer in self.layers],
         }
@@ -125,10 +154,14 @@ def estimate(
     machine = load_target(target) if isinstance(target, (str, Path)) else target
     if array is not None:
         machine = with_array(machine, parse_array(array) if isinstance(array, str) else Array(*array))
-    costs = tuple(LayerCost(layer.name, _cost(layer, machine, batch)) for layer in layers)
+    if isinstance(machine, StreamingTarget):
+        found = streaming_costs(layers, machine, batch)
+    else:
+        found = [_cost(layer, machine, batch) for layer in layers]
+    costs = tuple(LayerCost(layer.name, cost) for layer, cost in zip(layers, found, strict=True))
     caveats = (note for layer in costs for note in layer.cost.caveats)
     notes = tuple(dict.fromkeys([*machine.notes, *caveats]))
-    return Estimate(machine.name, machine.size, machine.clock.value, batch, costs, notes)
+    return Estimate(machine.name, machine.size, machine.clock.value, batch, costs, notes, machine.size is None)
 
 
 def parse_array(text: str) -> Array:
@@ -140,7 +173,7 @@ def parse_array(text: str) -> Array:
 
 
 @lru_cache(maxsize=1 << 16)
-def _cost(layer: Layer, target: Target, batch: int) -> Cost:
+def _cost(layer: Layer, target: ArrayTarget, batch: int) -> Cost:
     """Layers compare equal whatever their names, so each distinct shape and pair of widths is worked out once."""
     if isinstance(target, FusionTarget):
         return fusion_cost(layer, target, batch)

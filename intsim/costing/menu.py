@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from intsim.costing.dataflows import Array
 from intsim.costing.estimate import estimate
-from intsim.costing.target import Target
+from intsim.costing.load_target import load_target
+from intsim.costing.target import StreamingTarget, Target
 from intsim.costing.workload import Layer
 from intsim.errors import CostError
 
@@ -78,8 +79,14 @@ def menu_of(
 
     ties     groups of layers that must share their widths, for one that meet in an addition
     raises   CostError: layers of one name, an entry or a tie for a layer that is not there, a loss that is no number,
-             tied layers without a pair in common, a width that the target does not support
+             tied layers without a pair in common, a width that the target does not support, a streaming target
     """
+    machine = load_target(target) if isinstance(target, (str, Path)) else target
+    if isinstance(machine, StreamingTarget):
+        raise CostError(
+            f"target '{machine.name}': the pace of a streaming network is no sum over its layers; "
+            "allocate for a target that has an array"
+        )
     names = [layer.name for layer in layers]
     for name in names:
         if names.count(name) > 1:
@@ -93,7 +100,7 @@ def menu_of(
     by_name = {layer.name: layer for layer in layers}
 
     def amounts(name: str, pair: Pair) -> dict[Measure, Fraction]:
-        costs = layer_costs(by_name[name], pair, target, array, batch)
+        costs = layer_costs(by_name[name], pair, machine, array, batch)
         return {"loss": _loss(name, pair, tables[name].get(pair, 0.0)), **costs}
 
     units = []
@@ -110,7 +117,7 @@ def menu_of(
 
 
 def layer_costs(
-    layer: Layer, pair: Pair, target: Target | str | Path, array: Array | str | None = None, batch: int = 1
+    layer: Layer, pair: Pair, target: Target, array: Array | str | None = None, batch: int = 1
 ) -> dict[Measure, Fraction]:
     """What one layer costs at these widths."""
     layer = replace(layer, weight_bits=pair.weight_bits, act_bits=pair.act_bits)

@@ -2,7 +2,7 @@
 
     networks = ["resnet18.csv", "digits.intsim"]
     targets = ["systolic_ws", "mine.toml"]
-    arrays = ["8x8", "16x16"]            # each target's own unless given
+    arrays = ["8x8", "16x16"]            # of targets that have one; each target's own unless given
     batches = [1, 8]                     # 1 unless given
     weight_bits = [2, 4, 8]              # uniform widths, every pair of both lists
     act_bits = [4, 8]
@@ -27,8 +27,8 @@ from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 from intsim import __version__
 from intsim.costing.estimate import parse_array
 from intsim.costing.graph_layers import layers_of
+from intsim.costing.load_target import load_target
 from intsim.costing.quantity import Record, checked
-from intsim.costing.target import load_target
 from intsim.costing.topology import read_topology
 from intsim.costing.widths_file import LayerWidths, read_widths
 from intsim.costing.workload import Layer
@@ -101,11 +101,12 @@ def read_plan(path: str | Path) -> list[Point]:
     for network in spec.networks:
         allocations = dict(_allocations(spec, path.parent, network))
         digests = {name: _digest(repr(layers)) for name, layers in allocations.items()}
-        for (target, (machine, text)), array, batch in product(dumped.items(), spec.arrays or ("",), spec.batches):
-            array = array or f"{machine.size.rows}x{machine.size.columns}"
-            for allocation, layers in allocations.items():
-                digest = _digest(__version__, digests[allocation], text, array, str(batch))
-                points.append(Point(Key(network, allocation, target, array, batch), layers, text, digest))
+        for (target, (machine, text)), batch in product(dumped.items(), spec.batches):
+            own = "" if machine.size is None else f"{machine.size.rows}x{machine.size.columns}"
+            for array in spec.arrays if own and spec.arrays else (own,):
+                for allocation, layers in allocations.items():
+                    digest = _digest(__version__, digests[allocation], text, array, str(batch))
+                    points.append(Point(Key(network, allocation, target, array, batch), layers, text, digest))
     return list({point.key: point for point in points}.values())
 
 

@@ -57,6 +57,9 @@ Units = Annotated[Count, _in_unit("unit")]
 Bits = Annotated[Count, _in_unit("bit")]
 BitsPerCycle = Annotated[Count, _in_unit("bit/cycle")]
 BitsPerCyclePerPort = Annotated[Count, _in_unit("bit/cycle/port")]
+Cycles = Annotated[Count, _in_unit("cycle")]
+Luts = Annotated[Count, _in_unit("LUT")]
+Ratio = Annotated[Amount, _in_unit("1")]
 Megahertz = Annotated[Count, _in_unit("MHz")]
 Picojoules = Annotated[Amount, _in_unit("pJ")]
 PicojoulesPerBit = Annotated[Amount, _in_unit("pJ/bit")]
@@ -72,7 +75,7 @@ def checked(where: str, validate: Callable[[], T]) -> T:
 
 
 # Tags of unions: steps on the way to a field in pydantic's eyes, but no keys of the file.
-_TAGS = {"systolic", "scalesim3", "fusion", "serial", "fit", "per_step", "per_cycle"}
+_TAGS = {"systolic", "scalesim3", "fusion", "serial", "streaming", "fit", "per_step", "per_cycle"}
 
 
 def _complaint(error: ErrorDetails) -> str:

@@ -11,24 +11,18 @@ product, and so do cycles:
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, field_validator
 
 from intsim.costing.dataflows import Array
 from intsim.costing.energy import ArrayCycle, MacEnergy
 from intsim.costing.memory import Buffer, ExternalMemory, PortedBuffer
-from intsim.costing.quantity import Bits, Megahertz, PicojoulesPerCycle, Record, Units, checked
+from intsim.costing.quantity import Bits, Cycles, Luts, Megahertz, PicojoulesPerCycle, Ratio, Record, Units
 from intsim.costing.workload import Gemm, Layer, ceil_div
 from intsim.errors import CostError
-
-BUILTIN = Path(__file__).parent / "targets"
 
 
 class ArraySize(Record):
@@ -226,58 +220,56 @@ class SerialTarget(_Target):
         return Fraction(taken, sum(layer.act_groups) * whole.cycles)
 
 
-Target = SystolicTarget | ScaleSimTarget | FusionTarget | SerialTarget
-_SCHEMA: TypeAdapter[Target] = TypeAdapter(Annotated[Target, Field(discriminator="model")])
+class StreamingMemory(Record):
+    """Weights are on the chip; the network's input and output pass through the external memory."""
+
+    dram: ExternalMemory
 
 
-def list_targets() -> list[str]:
-    """Names of the targets that come with intsim."""
-    return sorted(path.stem for path in BUILTIN.glob("*.toml"))
+class LutModel(Record):
+    """LUTs of a matrix unit: constant + factor * (units' logic)."""
+
+    constant: Luts
+    factor: Ratio
 
 
-def load_target(name: str | Path) -> Target:
-    """The target of that name, or of a .toml file at that path.
+class StreamingTarget(Record):
+    """FINN: hardware of its own for every layer, all at work at once, each folded to the same pace (streaming.py).
 
-    raises   CostError: no such target, not TOML, or a field that is missing, unknown, of the wrong unit or range
+    frame              cycles per image that every layer shall stay below
+    weight_stream      widest stream of weights into one processing element before more of them are made
+    multipliers        lut or dsp
+    weight_memory      block or distributed RAM
+    threshold_memory   auto (no LUTs counted) or distributed
     """
-    path = Path(name) if str(name).endswith(".toml") else BUILTIN / f"{name}.toml"
-    try:
-        stamp = path.stat().st_mtime_ns
-    except OSError:
-        raise CostError(_not_found(str(name))) from None
-    return _load(path.resolve(), stamp)
+
+    model: Literal["streaming"]
+    name: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+    notes: tuple[str, ...]
+    clock: Megahertz
+    widest_weight: Bits
+    widest_activation: Bits
+    frame: Cycles
+    weight_stream: Bits
+    accumulator: Bits
+    multipliers: Literal["lut", "dsp"]
+    weight_memory: Literal["block", "distributed"]
+    threshold_memory: Literal["auto", "distributed"]
+    lut_model: LutModel
+    memory: StreamingMemory
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @property
+    def size(self) -> None:
+        """It has no array."""
+        return None
 
 
-@cache
-def _load(path: Path, stamp: int) -> Target:
-    """The file as it was at modification time `stamp`, so that an edited file is read again."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CostError(f"target {path}: not a readable TOML file: {error}") from None
-    return checked(f"target {path}", lambda: _SCHEMA.validate_python(table))
-
-
-def parse_target(text: str) -> Target:
-    """The target that `model_dump_json` made `text` of."""
-    return _SCHEMA.validate_json(text)
-
-
-def _not_found(name: str) -> str:
-    if name.endswith(".toml"):
-        return (
-            f"target file {name}: cannot be read; state the path of a .toml file, or one of {', '.join(list_targets())}"
-        )
-    near = get_close_matches(name, list_targets(), n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"target '{name}': unknown; {hint}known are {', '.join(list_targets())}, or state a path that ends in .toml"
-
-
-@lru_cache(maxsize=1024)
-def with_array(target: Target, size: Array) -> Target:
-    """The same target with another number of units; buffers and the external channel stay as the file states them."""
-    if min(size) < 1:
-        raise CostError(f"array {size.rows}x{size.columns}: expected at least one row and one column")
-    rows = target.array.rows.model_copy(update={"value": size.rows})
-    columns = target.array.columns.model_copy(update={"value": size.columns})
-    return target.model_copy(update={"array": ArraySize(rows=rows, columns=columns)})
+ArrayTarget = SystolicTarget | ScaleSimTarget | FusionTarget | SerialTarget
+"""Targets whose layers take turns on one array of units."""
+Target = ArrayTarget | StreamingTarget

@@ -15,9 +15,10 @@ from functools import lru_cache
 from multiprocessing import get_context
 
 from intsim.costing.estimate import estimate
+from intsim.costing.load_target import parse_target
 from intsim.costing.plan import Point
 from intsim.costing.results import Finished, Row
-from intsim.costing.target import Target, parse_target
+from intsim.costing.target import Target
 from intsim.errors import CostError
 
 Chunk = tuple[Point, ...]
@@ -35,7 +36,7 @@ def estimate_points(points: Chunk) -> list[Finished]:
 
 def _row(point: Point) -> Row:
     try:
-        result = estimate(point.layers, _target(point.target_json), point.key.array, point.key.batch)
+        result = estimate(point.layers, _target(point.target_json), point.key.array or None, point.key.batch)
     except CostError as error:
         return Row(error=str(error))
     return Row(

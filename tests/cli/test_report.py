@@ -72,7 +72,7 @@ def test_a_page_that_cannot_be_written_is_found_before_the_work(intsim, tmp_path
 
 
 def test_two_targets_of_one_name_are_refused(intsim, model, tmp_path):
-    from intsim.costing.target import BUILTIN
+    from intsim.costing.load_target import BUILTIN
 
     copy = tmp_path / "mine.toml"
     shutil.copy(BUILTIN / "systolic_ws.toml", copy)

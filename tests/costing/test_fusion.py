@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intsim.costing import Array, FusionTarget, Layer, estimate, load_target
-from intsim.costing.target import with_array
+from intsim.costing.load_target import with_array
 from intsim.errors import CostError
 from tests.costing.layers import conv
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intsim.costing import Array, Layer, estimate, load_target
-from intsim.costing.target import SerialTarget, Target, with_array
+from intsim.costing.load_target import with_array
+from intsim.costing.target import SerialTarget, Target
 from intsim.costing.trimming import act_groups, trimmed_layers
 from intsim.errors import CostError
 from tests.costing.layers import conv, layers

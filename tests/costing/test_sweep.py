@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from intsim.costing import estimate, read_topology
+from intsim.costing.load_target import BUILTIN
 from intsim.costing.plan import read_plan
 from intsim.costing.sweep import Summary, sweep
-from intsim.costing.target import BUILTIN
 from intsim.errors import CostError
 
 pytestmark = pytest.mark.torchless

@@ -9,7 +9,7 @@ import numpy as np
 
 from intsim.backends import load_backend
 from intsim.costing import Array, estimate, layers_of
-from intsim.costing.target import BUILTIN
+from intsim.costing.load_target import BUILTIN
 from intsim.exporters.vectors import export_vectors, needed_values
 from intsim.ir.file import Model, load, save
 from tests.costing.rtl.networks import Network
