@@ -54,6 +54,9 @@ __all__ = [
 
 Data = str | Dataset | tuple[Any, Any]
 
+IMAGES_TO_TRIM_BY = 32
+"""Images whose activations say how many bits a serial target needs: enough for a mean over millions of groups."""
+
 IMAGES_AT_ONCE = 125
 """Images between two steps of a progress bar."""
 
@@ -236,16 +239,28 @@ def evaluate(
 
 
 def estimate(
-    model: str | Path | Model, target: str | Path | Target, *, array: str | None = None, batch: int = 1
+    model: str | Path | Model,
+    target: str | Path | Target,
+    *,
+    array: str | None = None,
+    batch: int = 1,
+    data: Data | None = None,
+    progress: Progress = silent,
 ) -> Estimate:
     """Cycles, traffic and energy of a model, or of the layers in a topology file (.csv), on an accelerator.
 
     target  a name of intsim.costing.list_targets(), a .toml file, or a loaded target
     array   rows and columns instead of the target's own, such as "16x8"
+    data    images, the first 32 of which say how many bits the activations need, for targets that skip leading zeros
     """
+    from intsim.costing import SerialTarget, load_target, trimmed_layers
     from intsim.costing import estimate as estimate_layers
 
-    return estimate_layers(_layers(model), target, array, batch)
+    machine = load_target(target) if isinstance(target, str | Path) else target
+    layers = _layers(model)
+    if data is not None and isinstance(machine, SerialTarget) and machine.trims_activations:
+        layers = trimmed_layers(layers, _codes_read(model, _dataset(data), progress), machine)
+    return estimate_layers(layers, machine, array, batch)
 
 
 def report(
@@ -429,6 +444,18 @@ def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
         if names.count(name) > 1:
             raise InputError(f"two targets are named '{name}'; give one of them another name in its file")
     return machines
+
+
+def _codes_read(model: str | Path | Model, dataset: Dataset, progress: Progress) -> dict[str, NDArray[Any]]:
+    """For every layer the codes that it reads, of the first few images."""
+    from intsim.costing.graph_layers import CONTRACTIONS
+
+    if not isinstance(model, Model) and Path(model).suffix == ".csv":
+        raise InputError(f"{model}: a topology has no weights, so no activations can be computed; leave the data out")
+    loaded = _model(model)
+    codes = run(loaded, dataset.first(IMAGES_TO_TRIM_BY), everything=True, progress=progress)
+    layers = (node for node in loaded.graph if isinstance(node.op, CONTRACTIONS))
+    return {node.name: codes[node.inputs[0]] for node in layers if node.inputs[0] in codes}
 
 
 def _distinct_names(models: Sequence[str | Path | Model]) -> list[str]:

@@ -24,13 +24,18 @@ def cost(
     ],
     array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the target's.")] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Images that say how many bits activations need, where that counts."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a model costs on an accelerator, or on several side by side."""
-    from intsim.cli.console import print_json
+    from intsim.cli.console import print_json, show_progress
     from intsim.verbs import estimate
 
-    results = [estimate(file, name, array=array, batch=batch) for name in target]
+    with show_progress() as progress:
+        results = [estimate(file, name, array=array, batch=batch, data=data, progress=progress) for name in target]
     if json:
         documents = [result.to_dict() for result in results]
         print_json(documents[0] if len(documents) == 1 else {"estimates": documents})

@@ -70,3 +70,17 @@ def test_targets_lists_them_all(intsim):
     assert [target["name"] for target in document["targets"]] == list_targets()
     table = intsim("targets").out
     assert all(name in table for name in list_targets())
+
+
+def test_real_activations_save_cycles_where_leading_zeros_are_skipped(intsim, model, data):
+    def cycles(target, *arguments):
+        return intsim("cost", model, "--target", target, *arguments, "--json").json["compute_cycles"]
+
+    assert cycles("loom", "--data", data) < cycles("loom")
+    assert cycles("stripes", "--data", data) == cycles("stripes")
+
+
+def test_a_topology_has_no_activations(intsim, tmp_path, data):
+    path = tmp_path / "net.csv"
+    path.write_text(TOPOLOGY)
+    assert "no activations" in intsim("cost", path, "--target", "loom", "--data", data).complaint
