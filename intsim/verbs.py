@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,7 +257,7 @@ def estimate(
     from intsim.costing import estimate as estimate_layers
 
     machine = load_target(target) if isinstance(target, str | Path) else target
-    layers = _layers(model)
+    layers = _layers(model, machine, batch)
     if data is not None and isinstance(machine, SerialTarget) and machine.trims_activations:
         layers = trimmed_layers(layers, _codes_read(model, _dataset(data), progress), machine)
     return estimate_layers(layers, machine, array, batch)
@@ -284,20 +284,18 @@ def report(
         raise InputError("a report needs at least one model and at least one target")
     path = None if output is None else _writable(output)
     machines = _distinct_targets(targets)
-    networks = [(name, tuple(_layers(model))) for name, model in zip(_distinct_names(models), models, strict=True)]
-    for name, layers in networks:
-        if not layers:
-            raise InputError(f"{name}: has no layer that multiplies and accumulates, so there is nothing to report")
-    sections = tuple(
-        Section(
-            machine,
-            tuple(
-                Case(name, machine, layers, estimate_layers(layers, machine, array, batch)) for name, layers in networks
-            ),
-        )
-        for machine in machines
-    )
-    page = render_costs(Costs(sections))
+    loaded = [model if _is_topology(model) else _model(model) for model in models]
+    names = _distinct_names(models)
+    sections = []
+    for machine in machines:
+        cases = []
+        for name, model in zip(names, loaded, strict=True):
+            layers = tuple(_layers(model, machine, batch))
+            if not layers:
+                raise InputError(f"{name}: has no layer that multiplies and accumulates, so there is nothing to report")
+            cases.append(Case(name, machine, layers, estimate_layers(layers, machine, array, batch)))
+        sections.append(Section(machine, tuple(cases)))
+    page = render_costs(Costs(tuple(sections)))
     if path is not None:
         write_atomically(path, page.encode())
     return page
@@ -326,7 +324,7 @@ def menu(
 
     from intsim.calibrate.allocation import allocatable, meeting_layers
     from intsim.calibrate.settings import Settings, check_bits
-    from intsim.costing import Pair, menu_of
+    from intsim.costing import Pair, layers_of, load_target, menu_of, resident_layers
     from intsim.frontend.execute import as_tensor
 
     for width in bits:
@@ -337,7 +335,10 @@ def menu(
     settings = Settings(method="minmax", first_last_bits=first_last_bits, residual_bits=residual_bits)
     network = allocatable(graph, tuple(map(as_tensor, images)), pairs, settings, progress)
     ties = [[name for name in group if name in network.sensitivities] for group in meeting_layers(graph)] if tie else []
-    return menu_of(network.layers, network.sensitivities, target, array=array, batch=batch, ties=ties)
+    machine = load_target(target) if isinstance(target, str | Path) else target
+    # What stays on the chip at 8 bits stays there at fewer; what then fits too is not counted.
+    layers = resident_layers(layers_of(network.graph), network.graph, machine, batch)
+    return menu_of(layers, network.sensitivities, machine, array=array, batch=batch, ties=ties)
 
 
 def allocate(
@@ -423,14 +424,15 @@ def _model(model: str | Path | Model) -> Model:
     return model if isinstance(model, Model) else load(model)
 
 
-def _layers(model: str | Path | Model) -> list[Layer]:
-    """The layers of a model, or of a topology file, for the cost model."""
-    from intsim.costing import layers_of
+def _layers(model: str | Path | Model, target: Target, batch: int) -> list[Layer]:
+    """The layers of a model, or of a topology file, with the activations that stay on the target's chip."""
+    from intsim.costing import layers_of, resident_layers
     from intsim.costing.topology import read_topology
 
-    if isinstance(model, Model) or Path(model).suffix != ".csv":
-        return layers_of(_model(model).graph)
-    return read_topology(model)
+    if _is_topology(model):
+        return read_topology(model)
+    graph = _model(model).graph
+    return resident_layers(layers_of(graph), graph, target, batch)
 
 
 def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
@@ -446,11 +448,15 @@ def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
     return machines
 
 
+def _is_topology(model: str | Path | Model) -> TypeGuard[str | Path]:
+    return not isinstance(model, Model) and Path(model).suffix == ".csv"
+
+
 def _codes_read(model: str | Path | Model, dataset: Dataset, progress: Progress) -> dict[str, NDArray[Any]]:
     """For every layer the codes that it reads, of the first few images."""
     from intsim.costing.graph_layers import CONTRACTIONS
 
-    if not isinstance(model, Model) and Path(model).suffix == ".csv":
+    if _is_topology(model):
         raise InputError(f"{model}: a topology has no weights, so no activations can be computed; leave the data out")
     loaded = _model(model)
     codes = run(loaded, dataset.first(IMAGES_TO_TRIM_BY), everything=True, progress=progress)

@@ -11,8 +11,9 @@ from intsim.calibrate.observers import Observation, check_inputs, observe
 from intsim.calibrate.place import Placed, place
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import layer_widths
-from intsim.costing import Layer, Pair, layers_of, noise_sensitivities
+from intsim.costing import Pair, layers_of, noise_sensitivities
 from intsim.ir.float_graph import CONTRACTIONS, FloatGraph
+from intsim.ir.graph import Graph
 from intsim.lower import lower
 from intsim.progress import Progress, silent
 
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Allocatable:
-    """What `intsim.costing.menu_of` takes.
+    """What a menu of widths is made of.
 
-    layers          as the cost model sees them, at 8 bits
+    graph           integers at 8 bits
     sensitivities   loss of every layer with weights at each pair of widths that it may have
     """
 
-    layers: tuple[Layer, ...]
+    graph: Graph
     sensitivities: Mapping[str, Mapping[tuple[int, int], float]]
 
 
@@ -39,7 +40,7 @@ def allocatable(
     settings: Settings,
     progress: Progress = silent,
 ) -> Allocatable:
-    """The layers of a float network, and the noise that rounding to each pair of widths puts into them.
+    """A float network as integers of 8 bits, and the noise that rounding to each pair of widths puts into its layers.
 
     The first and the last layer have the settings' widths and no choice. Products of activations keep 8 bits.
     inputs     calibration data, one float32 tensor (N, ...) for each graph input
@@ -50,14 +51,13 @@ def allocatable(
     widths = layer_widths(graph, settings)
     placed = place(graph, widths, settings)
     observations = observe(placed, inputs, settings.seed, progress)
-    layers = layers_of(lower(quantize_graph(graph, inputs, settings, progress)))
+    lowered = lower(quantize_graph(graph, inputs, settings, progress))
     weighted = graph.weighted
     ends = {node.name for node in weighted[:1] + weighted[-1:]}
-    free = [layer for layer in layers if layer.name not in ends]
+    free = [layer for layer in layers_of(lowered) if layer.name not in ends]
     weights = {node.name: node.arrays["weight"] for node in weighted}
     read = {node.name: _observed(placed, node.name, observations).sample for node in weighted}
-    sensitivities = noise_sensitivities(free, pairs, weights, read)
-    return Allocatable(tuple(layers), sensitivities)
+    return Allocatable(lowered, noise_sensitivities(free, pairs, weights, read))
 
 
 def meeting_layers(graph: FloatGraph) -> list[tuple[str, ...]]:

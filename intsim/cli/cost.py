@@ -58,6 +58,10 @@ def _print_layers(result: Estimate) -> None:
     columns = ("layer", "macs", "cycles", "compute", "stall", "dram bits", "energy pJ", "utilisation", "bound")
     print_table(columns, rows, f"{_machine(result)}, batch {result.batch}", total=True)
     print(f"  {format_cell(result.latency_ms)} ms; {format_cell(result.energy_pj / 1e6)} uJ")
+    if result.peak_activation_bits is not None:
+        kept = sum(layer.output_on_chip for layer in result.layers)
+        peak = f"at most {format_cell(result.peak_activation_bits / 8e3)} kB of activations alive at once"
+        print(f"  {peak}; results of {kept} of {len(result.layers)} layers stay on the chip")
     if result.pipelined:
         parts = ", ".join(f"{format_cell(count)} {name}" for name, count in result.resources.items())
         print(f"  one image every {format_cell(result.interval_cycles)} cycles; {parts}")

@@ -9,6 +9,7 @@ from intsim.costing.graph_layers import layers_of
 from intsim.costing.load_target import list_targets, load_target
 from intsim.costing.menu import Menu, Pair, menu_of
 from intsim.costing.noise import noise_sensitivities
+from intsim.costing.residency import resident_layers
 from intsim.costing.target import (
     FusionTarget,
     ScaleSimTarget,
@@ -47,5 +48,6 @@ __all__ = [
     "pareto",
     "parse_budget",
     "read_topology",
+    "resident_layers",
     "trimmed_layers",
 ]

@@ -26,13 +26,20 @@ V = TypeVar("V", int, float)
 
 @dataclass(frozen=True)
 class LayerCost:
-    """The cost of one named layer."""
+    """The cost of one named layer.
+
+    live_bits       of all activations kept from it until the next layer begins, of the whole batch; 0 where not known
+    output_on_chip  its results never leave the chip
+    """
 
     name: str
     cost: Cost
+    live_bits: int = 0
+    output_on_chip: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        return {"name": self.name} | self.cost.to_dict()
+        kept = {"live_activation_bits": self.live_bits, "output_on_chip": self.output_on_chip} if self.live_bits else {}
+        return {"name": self.name} | self.cost.to_dict() | kept
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,12 @@ class Estimate:
         return _sum_by_key(layer.cost.traffic_bits for layer in self.layers)
 
     @property
+    def peak_activation_bits(self) -> int | None:
+        """The most that is alive at once; None where layers do not say, as those of a topology."""
+        live = [layer.live_bits for layer in self.layers]
+        return max(live) if live and min(live) > 0 else None
+
+    @property
     def energy_by_component_pj(self) -> dict[str, float]:
         return _sum_by_key(layer.cost.energy_by_component_pj for layer in self.layers)
 
@@ -134,6 +147,7 @@ class Estimate:
             "energy_pj": self.energy_pj,
             "energy_by_component_pj": self.energy_by_component_pj,
             "utilisation": self.utilisation,
+            "peak_activation_bits": self.peak_activation_bits,
             "resources": self.resources,
             "notes": list(self.notes),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -158,7 +172,10 @@ def estimate(
         found = streaming_costs(layers, machine, batch)
     else:
         found = [_cost(layer, machine, batch) for layer in layers]
-    costs = tuple(LayerCost(layer.name, cost) for layer, cost in zip(layers, found, strict=True))
+    costs = tuple(
+        LayerCost(layer.name, cost, batch * layer.live_bits, layer.output_on_chip)
+        for layer, cost in zip(layers, found, strict=True)
+    )
     caveats = (note for layer in costs for note in layer.cost.caveats)
     notes = tuple(dict.fromkeys([*machine.notes, *caveats]))
     return Estimate(machine.name, machine.size, machine.clock.value, batch, costs, notes, machine.size is None)

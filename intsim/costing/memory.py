@@ -76,12 +76,14 @@ def fetched_operands(
 ) -> tuple[int, int]:
     """Bits of weights and of activations of one product that enter from DRAM, in the better of the two loop orders.
 
+    Activations that are on the chip already do not enter.
+
     M outside N keeps one tile of input rows while all weights pass by; N outside M keeps one strip of weights while
     all input rows pass by. K is innermost in both, so that results never leave before they are complete.
     """
     weight_bits = gemm.k * gemm.n * layer.weight_bits
     strip_bits = gemm.k * ceil_div(gemm.n, n_tiles) * layer.weight_bits
-    act_bits = layer.input_bits(gemm, gemm.m)
+    act_bits = 0 if layer.input_on_chip else layer.input_bits(gemm, gemm.m)
     rows_bits = layer.input_bits(gemm, ceil_div(gemm.m, m_tiles))
 
     def fetched(kept_weight_bits: int, kept_act_bits: int) -> tuple[int, int]:

@@ -29,11 +29,13 @@ from intsim.costing.estimate import parse_array
 from intsim.costing.graph_layers import layers_of
 from intsim.costing.load_target import load_target
 from intsim.costing.quantity import Record, checked
+from intsim.costing.residency import resident_layers
 from intsim.costing.topology import read_topology
 from intsim.costing.widths_file import LayerWidths, read_widths
 from intsim.costing.workload import Layer
 from intsim.errors import CostError
 from intsim.ir.file import load
+from intsim.ir.graph import Graph
 
 AtLeastOne = Annotated[int, Field(gt=0, strict=True)]
 
@@ -99,21 +101,34 @@ def read_plan(path: str | Path) -> list[Point]:
     dumped = {name: (target, target.model_dump_json()) for name, target in targets.items()}
     points = []
     for network in spec.networks:
-        allocations = dict(_allocations(spec, path.parent, network))
-        digests = {name: _digest(repr(layers)) for name, layers in allocations.items()}
+        listed, graph = _network(path.parent / network)
+        allocations = dict(_allocations(spec, path.parent, network, listed))
         for (target, (machine, text)), batch in product(dumped.items(), spec.batches):
+            kept = {
+                name: layers if graph is None else tuple(resident_layers(layers, graph, machine, batch))
+                for name, layers in allocations.items()
+            }
+            digests = {name: _digest(repr(layers)) for name, layers in kept.items()}
             own = "" if machine.size is None else f"{machine.size.rows}x{machine.size.columns}"
             for array in spec.arrays if own and spec.arrays else (own,):
-                for allocation, layers in allocations.items():
+                for allocation, layers in kept.items():
                     digest = _digest(__version__, digests[allocation], text, array, str(batch))
                     points.append(Point(Key(network, allocation, target, array, batch), layers, text, digest))
     return list({point.key: point for point in points}.values())
 
 
-def _allocations(spec: Spec, folder: Path, network: str) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+def _network(file: Path) -> tuple[list[Layer], Graph | None]:
+    """Layers at the network's own widths, and the graph that they are of; a topology has none."""
+    if file.suffix == ".csv":
+        return read_topology(file), None
+    graph = load(file).graph
+    return layers_of(graph), graph
+
+
+def _allocations(
+    spec: Spec, folder: Path, network: str, layers: Sequence[Layer]
+) -> Iterator[tuple[str, tuple[Layer, ...]]]:
     """Layers with their widths, by the allocation's name."""
-    file = folder / network
-    layers = read_topology(file) if file.suffix == ".csv" else layers_of(load(file).graph)
     if not spec.weight_bits and not spec.widths:
         yield "own", tuple(layers)
     for weight_bits, act_bits in product(spec.weight_bits, spec.act_bits):

@@ -38,17 +38,18 @@ def serial_cost(layer: Layer, target: SerialTarget, batch: int) -> Cost:
 
     weights, activations = fetched_operands(layer, gemm, windows, filters, memory.weights, memory.activations)
     results = gemm.m * gemm.n * layer.out_bits
+    kept, stored = (results, 0) if layer.output_on_chip else (0, results)
     sums = gemm.m * gemm.n * target.accumulator.value
     traffic = {
         "weights": Traffic(windows * gemm.k * gemm.n * layer.weight_bits, weights),
-        "activations": Traffic(filters * gemm.m * gemm.k * layer.act_bits, activations),
+        "activations": Traffic(filters * gemm.m * gemm.k * layer.act_bits, activations + kept),
         "accumulators": Traffic(sums, sums),
-        "dram": Traffic(weights + activations, results),
+        "dram": Traffic(weights + activations, stored),
     }
     traffic = {name: Traffic(gemm.count * t.read_bits, gemm.count * t.write_bits) for name, t in traffic.items()}
     first_load = min(layer.input_bits(gemm, ceil_div(gemm.m, windows)), memory.activations.half_bits, activations)
     first_load += min(ceil_div(gemm.n, filters) * gemm.k * layer.weight_bits, memory.weights.half_bits)
-    last_store = ceil_div(gemm.m, windows) * ceil_div(gemm.n, filters) * layer.out_bits
+    last_store = min(ceil_div(gemm.m, windows) * ceil_div(gemm.n, filters) * layer.out_bits, stored)
     hidden = {"dram": traffic["dram"].bits - first_load - last_store}
     bandwidth = {"dram": memory.dram.bandwidth.value}
     waiting = stalls(compute_cycles, hidden, bandwidth, first_load, last_store)

@@ -24,12 +24,13 @@ def systolic_cost(layer: Layer, target: SystolicTarget, batch: int) -> Cost:
 
     weights, activations = fetched_operands(layer, gemm, walk.m_tiles, walk.n_tiles, memory.weights, memory.activations)
     results = gemm.m * gemm.n * layer.out_bits
+    kept, stored = (results, 0) if layer.output_on_chip else (0, results)
     sums = walk.k_tiles * gemm.m * gemm.n * target.accumulator.value
     traffic = {
         "weights": Traffic(walk.m_tiles * gemm.k * gemm.n * layer.weight_bits, weights),
-        "activations": Traffic(walk.n_tiles * gemm.m * gemm.k * layer.act_bits, activations),
+        "activations": Traffic(walk.n_tiles * gemm.m * gemm.k * layer.act_bits, activations + kept),
         "accumulators": Traffic(sums, sums),
-        "dram": Traffic(weights + activations, results),
+        "dram": Traffic(weights + activations, stored),
     }
     traffic = {name: Traffic(gemm.count * t.read_bits, gemm.count * t.write_bits) for name, t in traffic.items()}
 
@@ -40,7 +41,7 @@ def systolic_cost(layer: Layer, target: SystolicTarget, batch: int) -> Cost:
     )
     first_load = min(tile_k * tile_n * layer.weight_bits, memory.weights.half_bits)
     first_load += min(layer.input_bits(gemm, tile_m), memory.activations.half_bits, activations)
-    last_store = tile_m * tile_n * layer.out_bits
+    last_store = min(tile_m * tile_n * layer.out_bits, stored)
     hidden = {name: moved.bits for name, moved in traffic.items()}
     hidden["dram"] -= first_load + last_store
     bandwidths = {"dram": memory.dram.bandwidth.value}

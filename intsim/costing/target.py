@@ -160,9 +160,13 @@ class Dataflow(Record):
 
 
 class SystolicTarget(_Target):
-    """A physical systolic array: its walk of the product, three buffers, and a channel to memory."""
+    """A physical systolic array: its walk of the product, three buffers, and a channel to memory.
+
+    keeps_activations   from layer to layer in half of their buffer, where they fit (residency.py)
+    """
 
     model: Literal["systolic"]
+    keeps_activations: bool
     dataflow: Dataflow
     memory: SystolicMemory
 
@@ -203,10 +207,12 @@ class SerialTarget(_Target):
     """Units that take operands bit by bit: rows of filters, columns of windows, lanes along the input channels.
 
     trims_activations   a step lasts as long as the widest activation in it: leading zeros are skipped
+    keeps_activations   from layer to layer in half of their buffer, where they fit (residency.py)
     """
 
     model: Literal["serial"]
     trims_activations: bool
+    keeps_activations: bool
     memory: FreeMemory
 
     def _trimmed(self, layer: Layer) -> Fraction:

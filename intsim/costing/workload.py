@@ -34,7 +34,7 @@ class Gemm:
 class Layer:
     """One layer with multiply-accumulates: a convolution, a linear layer or a product of two activations.
 
-    name          the layer's name; layers that differ in nothing else cost the same and compare equal
+    name          the layer's name; layers that differ in nothing else, or in live_bits, cost the same and compare equal
     kind          conv, linear (a 1x1 convolution over `out_width` positions), or matmul (the second operand is an
                   activation too, one per group and sample, so the batch multiplies `groups` instead of the rows)
     in_channels, out_channels    over all groups
@@ -45,6 +45,8 @@ class Layer:
     from_input    the activations are the network's input (Bit Fusion treats such a convolution apart)
     act_groups    of real activations, taken as a serial target loads them: how many groups need 1, 2, .. act_bits bits;
                   empty where they are not known (trimming.py)
+    input_on_chip, output_on_chip    what it reads and what it makes never leave the chip (residency.py)
+    live_bits     of all activations that must be kept until the next layer begins, per sample; 0 where not known
     raises        CostError if an extent is below 1 or the groups do not divide the channels
     """
 
@@ -65,6 +67,9 @@ class Layer:
     groups: int = 1
     from_input: bool = False
     act_groups: tuple[int, ...] = ()
+    input_on_chip: bool = False
+    output_on_chip: bool = False
+    live_bits: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         extents = [self.in_channels, self.out_channels, self.weight_bits, self.act_bits, self.out_bits, self.groups]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intsim.costing import estimate, layers_of, list_targets, load_target
+from intsim.costing import estimate, layers_of, list_targets, load_target, resident_layers
 from intsim.ir.file import load
 
 pytestmark = pytest.mark.torchless
@@ -18,7 +18,9 @@ Conv1, 34, 34, 3, 3, 3, 16, 1,
 def test_the_document_is_the_estimate(intsim, model, target):
     result = intsim("cost", model, "--target", target, "--batch", 2, "--array", "8x4", "--json")
     assert result.status == 0
-    assert result.json == estimate(layers_of(load(model).graph), target, "8x4", 2).to_dict()
+    graph = load(model).graph
+    layers = resident_layers(layers_of(graph), graph, load_target(target), 2)
+    assert result.json == estimate(layers, target, "8x4", 2).to_dict()
     fields = {"name", "macs", "cycles", "compute_cycles", "stall_cycles", "dram_bits", "energy_pj"}
     assert {"target", "total_cycles", "compute_cycles", "stall_cycles", "energy_pj"} <= set(result.json)
     assert all(fields <= set(layer) for layer in result.json["layers"])
@@ -33,7 +35,8 @@ def test_the_table_names_every_layer_and_the_total(intsim, model):
 def test_several_targets_stand_side_by_side(intsim, model):
     targets = ("systolic_ws", "bitfusion")
     options = [argument for target in targets for argument in ("--target", target)]
-    expected = [estimate(layers_of(load(model).graph), target) for target in targets]
+    graph = load(model).graph
+    expected = [estimate(resident_layers(layers_of(graph), graph, load_target(name)), name) for name in targets]
     document = intsim("cost", model, *options, "--json").json
     assert document == {"estimates": [result.to_dict() for result in expected]}
     result = intsim("cost", model, *options)
