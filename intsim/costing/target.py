@@ -110,8 +110,10 @@ class _Target(Record):
     mac_energy: MacEnergy
     leakage: PicojoulesPerCycle = Field(description="per unit of the array, every cycle")
 
-    # Targets are kept once per file and compared by identity, so that results can be memoized by target.
-    __hash__ = object.__hash__
+    # Targets are kept once per file and compared by identity, so that results can be memoized by target. Pydantic puts
+    # a slow hash of all fields in the place of object.__hash__.
+    def __hash__(self) -> int:
+        return id(self)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -265,7 +267,8 @@ class StreamingTarget(Record):
     lut_model: LutModel
     memory: StreamingMemory
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return id(self)
 
     def __eq__(self, other: object) -> bool:
         return self is other
