@@ -10,6 +10,7 @@ INSTALL := -m pip --disable-pip-version-check --quiet install --no-compile -c co
 INSTALLED := $(VENV)/.installed
 BUILT     := $(VENV)/.built
 DEV_TOOLS := $(VENV)/.dev-tools
+PEERS     := $(VENV)/.peers
 
 KERNELS    := $(wildcard csrc/*.cpp csrc/*.h)
 BENCH_ARGS ?=
@@ -40,7 +41,7 @@ format: $(DEV_TOOLS)
 	$(VENV)/bin/ruff format
 	$(if $(KERNELS),$(VENV)/bin/clang-format -i $(KERNELS))
 
-bench: $(BUILT)
+bench: $(BUILT) $(PEERS)
 	$(PYTHON) -m pytest bench -o python_files='*.py' --benchmark-enable -p no:xdist $(BENCH_ARGS)
 
 # The kernels' own tests under the address and undefined-behaviour sanitizers; the next build puts the plain ones back.
@@ -90,4 +91,8 @@ $(BUILT): setup.py $(KERNELS) $(INSTALLED)
 
 $(DEV_TOOLS): $(INSTALLED)
 	$(PYTHON) $(INSTALL) --no-build-isolation -e '.[dev]'
+	touch $@
+
+$(PEERS): $(INSTALLED)
+	$(PYTHON) $(INSTALL) --no-build-isolation -e '.[bench]'
 	touch $@

@@ -31,6 +31,7 @@ NEIGHBOURS = {
     ("dtypes", "errors"),
     ("references", "errors"),
     ("calibrate", "frontend"),
+    ("reporting", "benchmark"),
     ("verbs", "data"),
     ("demo", "data"),
     ("demo", "verbs"),
@@ -43,7 +44,8 @@ RESERVED = {
     "torch": (
         "intsim/frontend/",
         "intsim/calibrate/",
-        "intsim/benchmark/peers.py",
+        "intsim/benchmark/peers/",
+        "intsim/benchmark/networks.py",
         "intsim/demo/network.py",
         "intsim/verbs.py",  # for the type of an argument
     ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from intsim.backends.native import MicroKernel, dependent_adds, kernels
-from intsim.benchmark.measure import interleave
+from intsim.benchmark.measure import Timing, interleave
 
 DEPTH = 512
 ROOF_DEPTH = 256  # of 4-byte operands
@@ -83,3 +84,11 @@ def kernel_rates(rounds: int = 31) -> list[KernelRate]:
             KernelRate(kernel.name, *widths, 1, kernel.mr, *times, rate, rate / cycles_per_ns, roof, rate / roof)
         )
     return rates
+
+
+def race(competitors: Mapping[str, Callable[[], Any]], rounds: int, settle: int = 0) -> tuple[dict[str, Timing], float]:
+    """`interleave`, with the roof as one more competitor: everyone's times, and the roof's 10**9 MACs a second."""
+    kernel = next(kernel for kernel in kernels() if kernel.op == "roof")  # the widest instruction set comes first
+    tile = MicroKernel(kernel.name, 8, 8, ROOF_DEPTH)
+    timings = interleave({**competitors, kernel.name: partial(tile.run, TIMES)}, rounds, settle=settle)
+    return timings, TIMES * tile.macs / timings[kernel.name].median_ms / 1e6

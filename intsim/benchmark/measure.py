@@ -26,15 +26,21 @@ class Timing:
         return high - low
 
 
-def interleave(competitors: Mapping[str, Callable[[], Any]], rounds: int = 15, warm_up: int = 2) -> dict[str, Timing]:
+def interleave(
+    competitors: Mapping[str, Callable[[], Any]], rounds: int = 15, warm_up: int = 2, settle: int = 0
+) -> dict[str, Timing]:
     """Run every competitor once a round, `rounds` times (at least 2), after `warm_up` rounds that do not count.
 
     Every other round goes backwards, so that none always runs in the wake of the same neighbour.
+    settle  calls right before each one that counts: the caches are then the competitor's own, and what its neighbour's
+            threads still do is over
     """
     times: dict[str, list[float]] = {name: [] for name in competitors}
     for number in range(-warm_up, rounds):
         order = list(competitors)[:: 1 if number % 2 else -1]
         for name in order:
+            for _ in range(settle):
+                competitors[name]()
             start = time.perf_counter_ns()
             competitors[name]()
             elapsed = time.perf_counter_ns() - start

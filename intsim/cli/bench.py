@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from intsim.cli.options import Json
 
+if TYPE_CHECKING:
+    from intsim.benchmark.rate import Rate
+
 bench = typer.Typer(rich_markup_mode=None)
+
+Rounds = Annotated[int, typer.Option(min=2, metavar="N", help="Turns that every engine gets.")]
+Networks = Annotated[
+    list[str] | None, typer.Option("--network", metavar="NAME", help="resnet18, resnet20, mobilenet_v2; all of them.")
+]
+Figure = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Draw bars against the roof.")]
 
 
 @bench.callback()
@@ -18,7 +31,7 @@ def group() -> None:
 
 @bench.command()
 def kernels(
-    rounds: Annotated[int, typer.Option(min=2, metavar="N", help="Turns that every kernel gets.")] = 31,
+    rounds: Rounds = 31,
     json: Json = False,
 ) -> None:
     """Measure each kernel on its own, on one thread, against float32 multiply-adds."""
@@ -39,3 +52,80 @@ def kernels(
             for r in rates
         ),
     )
+
+
+@bench.command()
+def layers(
+    network: Networks = None,
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Of every engine.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images.")] = 1,
+    rounds: Rounds = 15,
+    figure: Figure = None,
+    json: Json = False,
+) -> None:
+    """Measure every convolution of three networks, from codes to codes, against the engines installed."""
+    _let_threads_sleep()
+    from intsim.benchmark.layers import layer_rates
+    from intsim.benchmark.networks import NETWORKS
+    from intsim.cli.console import show_progress
+
+    with show_progress() as progress:
+        rates = layer_rates(network or tuple(NETWORKS), threads, batch, rounds, progress=progress)
+    _present(rates, "Layers", figure, json)
+
+
+@bench.command()
+def models(
+    network: Networks = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, metavar="N", help="Of every engine, in runs of their own; 1 and 2.")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, metavar="N", help="Images; 1 and 32.")] = None,
+    rounds: Rounds = 15,
+    figure: Figure = None,
+    json: Json = False,
+) -> None:
+    """Measure whole networks, from images to logits, against the engines installed."""
+    _let_threads_sleep()
+    from intsim.benchmark.models import model_rates
+    from intsim.benchmark.networks import NETWORKS
+    from intsim.cli.console import show_progress
+
+    with show_progress() as progress:
+        rates = model_rates(network or tuple(NETWORKS), batch or (1, 32), threads or (1, 2), rounds, progress=progress)
+    _present(rates, "Networks", figure, json)
+
+
+def _let_threads_sleep() -> None:
+    """OpenMP's threads would spin on after their work, on cores that the next engine needs. Read when PyTorch loads."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _present(rates: Sequence[Rate], title: str, figure: Path | None, json: bool) -> None:
+    from intsim.cli.console import print_json, print_table
+    from intsim.reporting.html import render_rates
+    from intsim.reporting.rates import compare_rates
+
+    if figure is not None:
+        figure.write_text(render_rates(compare_rates(title, rates)), "utf-8")
+    if json:
+        print_json({"rows": [rate.to_dict() for rate in rates]})
+        return
+    columns = ("engine", "ms", "spread", "GMAC/s", "x roof", "x fastest int8", "integers")
+    for (name, batch, threads), alike in groupby(rates, lambda rate: (rate.name, rate.batch, rate.threads)):
+        print_table(columns, _rows(list(alike)), f"{name}, batch {batch}, threads {threads}")
+
+
+def _rows(rates: Sequence[Rate]) -> list[tuple[object, ...]]:
+    """Ours and the peers', the fastest first."""
+    first = rates[0]
+    macs = first.gmacs * first.ms
+    fastest = min((ms for name, ms in first.peers.items() if "float32" not in name), default=None)
+    times = [(rate.label, rate.ms, rate.spread_ms, "exact") for rate in rates]
+    for name, ms in first.peers.items():
+        integers = "" if "float32" in name else first.inexact.get(name, "exact sums")
+        times.append((name, ms, first.peer_spreads_ms[name], integers))
+    return [
+        (name, ms, spread, macs / ms, macs / ms / first.fp32_roof_gmacs, fastest and ms / fastest, integers)
+        for name, ms, spread, integers in sorted(times, key=lambda row: row[1])
+    ]

@@ -11,7 +11,7 @@ import numpy as np
 from intsim import verbs
 from intsim.backends import load_backend
 from intsim.benchmark.measure import Timing, interleave
-from intsim.benchmark.peers import torch_float32
+from intsim.benchmark.peers.pytorch import torch_float32
 from intsim.costing import Estimate
 from intsim.data import load_data
 from intsim.demo.network import WEIGHTS, digits_net

@@ -1,4 +1,4 @@
-"""Pages: a comparison, and what networks cost."""
+"""Pages: a comparison, what networks cost, and how fast they run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from intsim import __version__
 from intsim.reporting.comparison import Comparison
 from intsim.reporting.costs import Costs
+from intsim.reporting.rates import Races
 
 
 def render(comparison: Comparison) -> str:
@@ -17,6 +18,11 @@ def render(comparison: Comparison) -> str:
 def render_costs(costs: Costs) -> str:
     """The page of `intsim report`, made as the other is; its figures are drawn as SVG and CSS, without a script."""
     return _page("costs.html", costs=costs)
+
+
+def render_rates(page: Races) -> str:
+    """The page of `intsim bench --figure`."""
+    return _page("rates.html", page=page)
 
 
 def _page(template: str, **values: object) -> str:
