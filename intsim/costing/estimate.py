@@ -171,7 +171,7 @@ def estimate(
     if isinstance(machine, StreamingTarget):
         found = streaming_costs(layers, machine, batch)
     else:
-        found = [_cost(layer, machine, batch) for layer in layers]
+        found = [layer_cost(layer, machine, batch) for layer in layers]
     costs = tuple(
         LayerCost(layer.name, cost, batch * layer.live_bits, layer.output_on_chip)
         for layer, cost in zip(layers, found, strict=True)
@@ -190,8 +190,8 @@ def parse_array(text: str) -> Array:
 
 
 @lru_cache(maxsize=1 << 16)
-def _cost(layer: Layer, target: ArrayTarget, batch: int) -> Cost:
-    """Layers compare equal whatever their names, so each distinct shape and pair of widths is worked out once."""
+def layer_cost(layer: Layer, target: ArrayTarget, batch: int) -> Cost:
+    """The cost of one layer, worked out once: layers of one shape and widths are equal whatever their names."""
     if isinstance(target, FusionTarget):
         return fusion_cost(layer, target, batch)
     if isinstance(target, ScaleSimTarget):

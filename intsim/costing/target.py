@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -124,24 +125,30 @@ class _Target(Record):
 
     def throughput(self, layer: Layer) -> Throughput:
         """Lanes and cycles for the layer's widths; CostError where the target has no such width."""
-        factors = {"m": 1, "k": 1, "n": 1, "cycles": 1}
-        asked = (
-            ("weights", self.widths.weights, layer.weight_bits),
-            ("activations", self.widths.activations, layer.act_bits),
-        )
-        for name, widths, bits in asked:
-            step = widths.at(bits)
-            if step is None:
-                raise CostError(
-                    f"layer '{layer.name}': {name} have {bits} bits, but target '{self.name}' supports 1 to "
-                    f"{widths.widest_bits}; use fewer bits or another target"
-                )
-            factors[widths.axis.lower()] *= step.lanes
-            factors["cycles"] *= step.cycles
-        return Throughput(**factors, trimmed=self._trimmed(layer))
+        return _throughput(self, layer)
 
-    def _trimmed(self, layer: Layer) -> Fraction:
+    def trimmed(self, layer: Layer) -> Fraction:
+        """The share of a step's cycles that the layer's activations need."""
         return Fraction(1)
+
+
+@lru_cache(maxsize=256)  # every part of a layer's cost asks for it
+def _throughput(target: _Target, layer: Layer) -> Throughput:
+    factors = {"m": 1, "k": 1, "n": 1, "cycles": 1}
+    asked = (
+        ("weights", target.widths.weights, layer.weight_bits),
+        ("activations", target.widths.activations, layer.act_bits),
+    )
+    for name, widths, bits in asked:
+        step = widths.at(bits)
+        if step is None:
+            raise CostError(
+                f"layer '{layer.name}': {name} have {bits} bits, but target '{target.name}' supports 1 to "
+                f"{widths.widest_bits}; use fewer bits or another target"
+            )
+        factors[widths.axis.lower()] *= step.lanes
+        factors["cycles"] *= step.cycles
+    return Throughput(**factors, trimmed=target.trimmed(layer))
 
 
 class SystolicMemory(Record):
@@ -217,7 +224,7 @@ class SerialTarget(_Target):
     keeps_activations: bool
     memory: FreeMemory
 
-    def _trimmed(self, layer: Layer) -> Fraction:
+    def trimmed(self, layer: Layer) -> Fraction:
         widths = self.widths.activations
         whole = widths.at(layer.act_bits)
         if not (self.trims_activations and layer.act_groups and whole):

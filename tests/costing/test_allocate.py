@@ -20,6 +20,7 @@ from intsim.costing.budget import Budget
 from intsim.costing.menu import MEASURES, Measure, Option, Unit, total
 from intsim.errors import CostError
 from tests.conftest import shared
+from tests.costing.hawq import hawq_problems
 from tests.costing.layers import conv, resnet20
 
 pytestmark = pytest.mark.torchless
@@ -37,36 +38,11 @@ def budget(measure: Measure, amount: Fraction | int) -> Budget:
 
 @pytest.mark.parametrize("solved", [0, 1, 2])
 def test_hawq_v3(solved: int) -> None:
-    """ResNet-18 at 4 or 8 bits: size, bit operations and latency, here under the names size, cycles and energy."""
-    data = json.loads(shared("reference/hawq_resnet18_ilp.json").read_text(), parse_float=Fraction)
-    expected, bits = data["solved"][solved], (4, 8)
-    layers = range(len(data["trace"]))
-
-    def option(layer: int, b: int) -> Option:
-        amounts: dict[Measure, Fraction] = {
-            "loss": data["trace"][layer] * (data[f"sq_err_{b}bit"][layer] - data["sq_err_4bit"][layer]),
-            "size": data["mega_params"][layer] * b / 8,
-            "cycles": data["mega_macs"][layer] / {4: 64, 8: 16}[b],
-            "energy": data[f"latency_ms_{b}bit"][layer],
-            "peak": Fraction(0),
-        }
-        return Option(Pair(b, b), amounts)
-
-    tied = [*map(tuple, data["tied_layers"])]
-    alone = [(layer,) for layer in layers if not any(layer in tie for tie in tied)]
-    units = []
-    for unit in sorted([*tied, *alone]):
-        options = tuple(Option(Pair(b, b), total(option(layer, b).amounts for layer in unit)) for b in bits)
-        units.append(Unit(tuple(map(str, unit)), options))
-    everything = {b: total(option(layer, b).amounts for layer in layers) for b in bits}
-    menu = Menu(tuple(map(str, layers)), tuple(units), everything[8])
-
-    measure: Measure = {"size": "size", "bops": "cycles", "latency": "energy"}[expected["budget"]]  # type: ignore[assignment]
-    limit = everything[4][measure] + expected["f"] * (everything[8][measure] - everything[4][measure])
-    result = allocate(menu, [budget(measure, limit)])
-    assert "".join(str(pair.weight_bits) for pair in result.bits.values()) == expected["bits"]
-    assert round(result.predicted_loss, 6) == float(expected["objective"])
-    assert result.amounts[measure] <= limit
+    problem = hawq_problems(shared("reference/hawq_resnet18_ilp.json"))[solved]
+    result = allocate(problem.menu, [problem.budget])
+    assert "".join(str(pair.weight_bits) for pair in result.bits.values()) == problem.bits
+    assert round(result.predicted_loss, 6) == problem.objective
+    assert result.amounts[problem.budget.measure] <= problem.budget.amount
 
 
 # --- against brute force ----------------------------------------------------------------------------------------------
