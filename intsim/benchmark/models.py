@@ -12,6 +12,7 @@ from intsim.backends.native import NativeBackend
 from intsim.benchmark.kernels import race
 from intsim.benchmark.networks import NETWORKS, Network
 from intsim.benchmark.peers import Floats, Peer, Run, installed_peers
+from intsim.benchmark.peers.litert import litert
 from intsim.benchmark.peers.saturation import SATURATES, largest_error
 from intsim.benchmark.rate import Rate
 from intsim.calibrate import Settings, quantize_graph
@@ -45,14 +46,17 @@ def model_rates(
     threads: Sequence[int] = (1, 2),
     rounds: int = 15,
     peers: Sequence[Peer] | None = None,
+    tflite: Mapping[str, Path] | None = None,
     progress: Progress = silent,
 ) -> list[Rate]:
     """Times of whole networks, every network, batch and number of threads a run of its own, all engines in turns.
 
     rounds  at batch 1; a quarter of them, at least 3, at larger ones
+    tflite  network -> a .tflite file of it, for LiteRT, which takes part with one image at a time
     raises  InputError for a network that there is none of
     """
-    unknown = [name for name in networks if name not in NETWORKS]
+    tflite = tflite or {}
+    unknown = [name for name in (*networks, *tflite) if name not in NETWORKS]
     if unknown:
         raise InputError(f"no network {unknown[0]!r} to time: there are {', '.join(NETWORKS)}")
     peers = installed_peers() if peers is None else peers
@@ -62,7 +66,7 @@ def model_rates(
     for done, (name, batch, count) in enumerate(runs):
         progress(f"{name}, batch {batch}, {count} threads", done, len(runs))
         turns = rounds if batch == 1 else max(3, rounds // 4)
-        rates += _rates(name, NETWORKS[name], batch, count, turns, peers, inexact)
+        rates += _rates(name, NETWORKS[name], batch, count, turns, peers, inexact, tflite.get(name))
     return rates
 
 
@@ -81,6 +85,7 @@ def _rates(
     rounds: int,
     peers: Sequence[Peer],
     inexact: Mapping[str, str],
+    tflite: Path | None,
 ) -> list[Rate]:
     model = network.make()
     images = np.random.default_rng(0).standard_normal((batch, *network.shape), np.float32)
@@ -90,11 +95,14 @@ def _rates(
     graphs = {widths: integer_graph(floats, images, *widths) for widths in WIDTHS}
     with tempfile.TemporaryDirectory() as folder:
         competitors: dict[str, Run] = {peer.name: peer.prepare(model, images, threads, Path(folder)) for peer in peers}
+        if tflite is not None and batch == 1:
+            competitors["LiteRT int8"] = litert(tflite, threads)
+        others = tuple(competitors)
         for widths, graph in graphs.items():
             competitors[str(widths)] = _run_native(graph, images, threads)
         timings, roof_gmacs = race(competitors, rounds, settle=1 if batch == 1 else 0)
-    times = {peer.name: timings[peer.name].median_ms for peer in peers}
-    spreads = {peer.name: timings[peer.name].spread_ms for peer in peers}
+    times = {name: timings[name].median_ms for name in others}
+    spreads = {name: timings[name].spread_ms for name in others}
     rates = []
     for widths, graph in graphs.items():
         timing = timings[str(widths)]

@@ -82,6 +82,9 @@ def models(
     ] = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, metavar="N", help="Images; 1 and 32.")] = None,
     rounds: Rounds = 15,
+    tflite: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="A network's .tflite file, for LiteRT.")
+    ] = None,
     figure: Figure = None,
     json: Json = False,
 ) -> None:
@@ -92,8 +95,22 @@ def models(
     from intsim.cli.console import show_progress
 
     with show_progress() as progress:
-        rates = model_rates(network or tuple(NETWORKS), batch or (1, 32), threads or (1, 2), rounds, progress=progress)
+        rates = model_rates(
+            network or tuple(NETWORKS),
+            batch or (1, 32),
+            threads or (1, 2),
+            rounds,
+            tflite=dict(map(_named_file, tflite or ())),
+            progress=progress,
+        )
     _present(rates, "Networks", figure, json)
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"expected NAME=FILE such as resnet18=r18.tflite, got {text!r}", param_hint="--tflite")
+    return name, Path(path)
 
 
 def _let_threads_sleep() -> None:

@@ -21,6 +21,7 @@ from intsim.cli import execute
 from intsim.errors import InputError
 from intsim.reporting.html import render_rates
 from intsim.reporting.rates import compare_rates
+from tests.conftest import shared
 
 SMALL = ConvShape(inputs=8, outputs=16, kernel=3, stride=2, groups=1, size=9)
 
@@ -98,6 +99,25 @@ def test_an_unknown_network_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
         model_rates(["alexnet"])
     assert execute(["bench", "layers", "--network", "alexnet"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_tflite_file_takes_part() -> None:
+    """Not the same network: what counts here is that LiteRT runs it in turns."""
+    file = shared("tflite") / "pretrainedResnet_quant.tflite"
+    rates = model_rates(["resnet20"], (1,), (1,), rounds=2, peers=(), tflite={"resnet20": file})
+    assert all(rate.peers.keys() == {"LiteRT int8"} for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("resnet20", "expected NAME=FILE"), (f"resnet20={__file__}", "no network that LiteRT reads")],
+)
+def test_a_file_that_is_no_network_is_one_line(option: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "models", "--network", "resnet20", "--batch", "1", "--threads", "1", "--rounds", "2"]
+    assert execute([*command, "--tflite", option]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 FIELDS = {"name", "weight_bits", "act_bits", "threads", "batch", "ms", "gmacs", "fp32_roof_gmacs", "peers"}

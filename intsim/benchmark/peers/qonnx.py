@@ -42,7 +42,8 @@ def with_quant_nodes(model: ModelProto) -> ModelProto:
 
     graph = model.graph
     constants = {"intsim_scale": 1 / 8, "intsim_zero": 0, "intsim_bits": BITS}
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items())
+    for name, value in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
     nodes = []
     for node in graph.node:
         if node.op_type in ("Conv", "Gemm"):
