@@ -94,7 +94,7 @@ def rates_of(shape: ConvShape, threads: int, batch: int, rounds: int, peers: Seq
     errors = {
         peer.name: int(np.abs(competitors[peer.name]().astype(int) - exact).max()) for peer in peers if peer.bits == 8
     }
-    inexact = {name: f"codes off by up to {error}" for name, error in errors.items() if error}
+    sums = {name: f"codes off by up to {error}" if error else "exact" for name, error in errors.items()}
     competitors |= {str(variant): partial(_codes, backends[variant], layers[variant]) for variant in VARIANTS}
     timings, roof_gmacs = race(competitors, rounds, settle=1)
     times = {peer.name: timings[peer.name].median_ms for peer in peers}
@@ -103,7 +103,7 @@ def rates_of(shape: ConvShape, threads: int, batch: int, rounds: int, peers: Seq
     for variant in VARIANTS:
         timing = timings[str(variant)]
         own = timing.median_ms, timing.spread_ms, batch * shape.macs / timing.median_ms / 1e6, roof_gmacs
-        rates.append(Rate(str(shape), *variant, threads, batch, *own, times, spreads, inexact))
+        rates.append(Rate(str(shape), *variant, threads, batch, *own, times, spreads, sums))
     return rates
 
 

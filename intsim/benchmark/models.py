@@ -60,21 +60,21 @@ def model_rates(
     if unknown:
         raise InputError(f"no network {unknown[0]!r} to time: there are {', '.join(NETWORKS)}")
     peers = installed_peers() if peers is None else peers
-    inexact = inexact_peers(peers)
+    sums = integer_sums(peers)
     rates: list[Rate] = []
     runs = [(name, batch, count) for name in networks for batch in batches for count in threads]
     for done, (name, batch, count) in enumerate(runs):
         progress(f"{name}, batch {batch}, {count} threads", done, len(runs))
         turns = rounds if batch == 1 else max(3, rounds // 4)
-        rates += _rates(name, NETWORKS[name], batch, count, turns, peers, inexact, tflite.get(name))
+        rates += _rates(name, NETWORKS[name], batch, count, turns, peers, sums, tflite.get(name))
     return rates
 
 
-def inexact_peers(peers: Sequence[Peer]) -> dict[str, str]:
-    """The integer peers whose sums saturate on this processor, and by how much."""
+def integer_sums(peers: Sequence[Peer]) -> dict[str, str]:
+    """Whether the sums of each int8 peer are exact on this processor, and if not, by how much they are off."""
     with tempfile.TemporaryDirectory() as folder:
         errors = {peer.name: largest_error(peer, Path(folder)) for peer in peers if peer.bits == 8}
-    return {name: f"sums saturate: off by {error:.0%}" for name, error in errors.items() if error > SATURATES}
+    return {name: f"saturate: off by {error:.0%}" if error > SATURATES else "exact" for name, error in errors.items()}
 
 
 def _rates(
@@ -84,7 +84,7 @@ def _rates(
     threads: int,
     rounds: int,
     peers: Sequence[Peer],
-    inexact: Mapping[str, str],
+    sums: Mapping[str, str],
     tflite: Path | None,
 ) -> list[Rate]:
     model = network.make()
@@ -108,7 +108,7 @@ def _rates(
         timing = timings[str(widths)]
         gmacs = batch * sum(graph.macs().values()) / timing.median_ms / 1e6
         own = timing.median_ms, timing.spread_ms, gmacs, roof_gmacs
-        rates.append(Rate(name, *widths, SCALES, threads, batch, *own, times, spreads, inexact))
+        rates.append(Rate(name, *widths, SCALES, threads, batch, *own, times, spreads, sums))
     return rates
 
 

@@ -17,7 +17,7 @@ class Rate:
     fp32_roof_gmacs    of a tile of float32 multiply-adds on one thread, in the same turns
     peers              other engines' ms
     peer_spreads_ms    and their quartiles' distance
-    inexact            what is wrong with the sums of those peers whose results are not those of exact integers
+    sums               of the integer peers that were checked: "exact", or what is wrong with them
     """
 
     name: str
@@ -32,7 +32,7 @@ class Rate:
     fp32_roof_gmacs: float
     peers: Mapping[str, float] = field(default_factory=dict)
     peer_spreads_ms: Mapping[str, float] = field(default_factory=dict)
-    inexact: Mapping[str, str] = field(default_factory=dict)
+    sums: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -50,6 +50,10 @@ class Rate:
             return None
         name = min(integer, key=integer.__getitem__)
         return name, self.ms / integer[name]
+
+    def remark(self, peer: str) -> str:
+        """What is to be said of a peer's integer sums; nothing of float32."""
+        return "" if "float32" in peer else self.sums.get(peer, "not checked")
 
     def peer_times_roof(self, peer: str) -> float:
         return self.times_roof * self.ms / self.peers[peer]

@@ -128,7 +128,7 @@ def _present(rates: Sequence[Rate], title: str, figure: Path | None, json: bool)
     if json:
         print_json({"rows": [rate.to_dict() for rate in rates]})
         return
-    columns = ("engine", "ms", "spread", "GMAC/s", "x roof", "x fastest int8", "integers")
+    columns = ("engine", "ms", "spread", "GMAC/s", "x roof", "x fastest int8", "integer sums")
     for (name, batch, threads), alike in groupby(rates, lambda rate: (rate.name, rate.batch, rate.threads)):
         print_table(columns, _rows(list(alike)), f"{name}, batch {batch}, threads {threads}")
 
@@ -140,8 +140,7 @@ def _rows(rates: Sequence[Rate]) -> list[tuple[object, ...]]:
     fastest = min((ms for name, ms in first.peers.items() if "float32" not in name), default=None)
     times = [(rate.label, rate.ms, rate.spread_ms, "exact") for rate in rates]
     for name, ms in first.peers.items():
-        integers = "" if "float32" in name else first.inexact.get(name, "exact sums")
-        times.append((name, ms, first.peer_spreads_ms[name], integers))
+        times.append((name, ms, first.peer_spreads_ms[name], first.remark(name)))
     return [
         (name, ms, spread, macs / ms, macs / ms / first.fp32_roof_gmacs, fastest and ms / fastest, integers)
         for name, ms, spread, integers in sorted(times, key=lambda row: row[1])

@@ -56,7 +56,7 @@ def compare_rates(title: str, rates: Sequence[Rate]) -> Races:
         bars = [bar(rate.label, "own", rate.ms, rate.times_roof) for rate in own]
         for peer, ms in own[0].peers.items():
             kind = "float" if "float32" in peer else "int8"
-            bars.append(bar(peer, kind, ms, own[0].peer_times_roof(peer), own[0].inexact.get(peer, "")))
+            bars.append(bar(peer, kind, ms, own[0].peer_times_roof(peer), own[0].remark(peer)))
         threads_text = f"{threads} thread{'s' if threads > 1 else ''}"
         races.append(Race(f"{name}, batch {batch}, {threads_text}", tuple(sorted(bars, key=lambda bar: bar.ms))))
     roofs = [rate.fp32_roof_gmacs for rate in rates]
