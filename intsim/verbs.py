@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
@@ -242,6 +243,7 @@ def estimate(
     model: str | Path | Model,
     target: str | Path | Target,
     *,
+    widths: str | Path | None = None,
     array: str | None = None,
     batch: int = 1,
     data: Data | None = None,
@@ -250,6 +252,7 @@ def estimate(
     """Cycles, traffic and energy of a model, or of the layers in a topology file (.csv), on an accelerator.
 
     target  a name of intsim.costing.list_targets(), a .toml file, or a loaded target
+    widths  bits instead of the model's own, such as "4/8" for weights and activations, or a .toml file of `allocate`
     array   rows and columns instead of the target's own, such as "16x8"
     data    images, the first 32 of which say how many bits the activations need, for targets that skip leading zeros
     """
@@ -257,7 +260,9 @@ def estimate(
     from intsim.costing import estimate as estimate_layers
 
     machine = load_target(target) if isinstance(target, str | Path) else target
-    layers = _layers(model, machine, batch)
+    if widths is not None and data is not None:
+        raise InputError("data says what the model's own activations need; leave the widths out, or the data")
+    layers = _layers(model, machine, batch, widths)
     if data is not None and isinstance(machine, SerialTarget) and machine.trims_activations:
         layers = trimmed_layers(layers, _codes_read(model, _dataset(data), progress), machine)
     return estimate_layers(layers, machine, array, batch)
@@ -267,6 +272,7 @@ def report(
     models: Sequence[str | Path | Model],
     targets: Sequence[str | Path | Target] = ("systolic_ws",),
     *,
+    widths: Sequence[str | Path] = (),
     array: str | None = None,
     batch: int = 1,
     output: str | Path | None = None,
@@ -274,6 +280,7 @@ def report(
     """One HTML page, without a script or anything from the net: what each model costs on each target, side by side.
 
     models, targets, array, batch   as `estimate` takes them
+    widths                          of `estimate`, each of which every model gets in place of its own
     output                          .html file to write
     """
     from intsim.costing import estimate as estimate_layers
@@ -289,11 +296,12 @@ def report(
     sections = []
     for machine in machines:
         cases = []
-        for name, model in zip(names, loaded, strict=True):
-            layers = tuple(_layers(model, machine, batch))
+        for (name, model), chosen in product(zip(names, loaded, strict=True), widths or (None,)):
+            layers = tuple(_layers(model, machine, batch, chosen))
             if not layers:
                 raise InputError(f"{name}: has no layer that multiplies and accumulates, so there is nothing to report")
-            cases.append(Case(name, machine, layers, estimate_layers(layers, machine, array, batch)))
+            label = name if chosen is None else f"{name} at {chosen}"
+            cases.append(Case(label, machine, layers, estimate_layers(layers, machine, array, batch)))
         sections.append(Section(machine, tuple(cases)))
     page = render_costs(Costs(tuple(sections)))
     if path is not None:
@@ -320,8 +328,6 @@ def menu(
     tie    the same widths for layers whose results meet in an addition or a concatenation
     """
     needs_torch("allocate")
-    from itertools import product
-
     from intsim.calibrate.allocation import allocatable, meeting_layers
     from intsim.calibrate.settings import Settings, check_bits
     from intsim.costing import Pair, layers_of, load_target, menu_of, resident_layers
@@ -424,15 +430,19 @@ def _model(model: str | Path | Model) -> Model:
     return model if isinstance(model, Model) else load(model)
 
 
-def _layers(model: str | Path | Model, target: Target, batch: int) -> list[Layer]:
+def _layers(model: str | Path | Model, target: Target, batch: int, widths: str | Path | None = None) -> list[Layer]:
     """The layers of a model, or of a topology file, with the activations that stay on the target's chip."""
-    from intsim.costing import layers_of, resident_layers
-    from intsim.costing.topology import read_topology
+    from intsim.costing import assigned_layers, layers_of, read_topology, resident_layers
 
+    graph = None
     if _is_topology(model):
-        return read_topology(model)
-    graph = _model(model).graph
-    return resident_layers(layers_of(graph), graph, target, batch)
+        layers = read_topology(model)
+    else:
+        graph = _model(model).graph
+        layers = layers_of(graph)
+    if widths is not None:
+        layers = assigned_layers(layers, widths)
+    return layers if graph is None else resident_layers(layers, graph, target, batch)
 
 
 def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:

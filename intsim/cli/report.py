@@ -19,6 +19,12 @@ def report(
         list[str] | None,
         typer.Option(metavar="NAME|FILE.toml", help="May be repeated; systolic_ws unless given."),
     ] = None,
+    widths: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="W/A|FILE.toml", help="Bits in place of the files' own, such as 4/8; repeated to compare."
+        ),
+    ] = None,
     array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the targets'.")] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
     json: Json = False,
@@ -28,9 +34,11 @@ def report(
     from intsim.verbs import report as write_report
 
     targets = target or ["systolic_ws"]
-    page = write_report(files, targets, array=array, batch=batch, output=output)
+    page = write_report(files, targets, widths=widths or (), array=array, batch=batch, output=output)
     size_bytes = len(page.encode())
     if json:
         print_json({"output": str(output), "bytes": size_bytes, "files": [*map(str, files)], "targets": targets})
     else:
-        print(f"{output}: {len(files)} x {len(targets)} estimates, {size_bytes / 1e3:,.0f} kB")
+        print(
+            f"{output}: {len(files) * len(targets) * max(1, len(widths or ()))} estimates, {size_bytes / 1e3:,.0f} kB"
+        )

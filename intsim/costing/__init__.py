@@ -2,6 +2,7 @@
 
 from intsim.costing.allocate import allocate, pareto
 from intsim.costing.allocation import Allocation
+from intsim.costing.assignment import assigned_layers
 from intsim.costing.budget import Budget, parse_budget
 from intsim.costing.dataflows import Array
 from intsim.costing.estimate import Estimate, LayerCost, estimate
@@ -39,6 +40,7 @@ __all__ = [
     "SystolicTarget",
     "Target",
     "allocate",
+    "assigned_layers",
     "estimate",
     "layers_of",
     "list_targets",

@@ -26,20 +26,26 @@ V = TypeVar("V", int, float)
 
 @dataclass(frozen=True)
 class LayerCost:
-    """The cost of one named layer.
+    """The cost of one layer of a network, for `batch` samples."""
 
-    live_bits       of all activations kept from it until the next layer begins, of the whole batch; 0 where not known
-    output_on_chip  its results never leave the chip
-    """
-
-    name: str
+    layer: Layer
+    batch: int
     cost: Cost
-    live_bits: int = 0
-    output_on_chip: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def live_bits(self) -> int:
+        """Bits of all activations that are kept until the next layer begins; 0 where the layer does not say."""
+        return self.batch * self.layer.live_bits
 
     def to_dict(self) -> dict[str, object]:
-        kept = {"live_activation_bits": self.live_bits, "output_on_chip": self.output_on_chip} if self.live_bits else {}
-        return {"name": self.name} | self.cost.to_dict() | kept
+        layer = self.layer
+        document = {"name": layer.name, "weight_bits": layer.weight_bits, "act_bits": layer.act_bits}
+        kept = {"live_activation_bits": self.live_bits, "output_on_chip": layer.output_on_chip}
+        return document | self.cost.to_dict() | (kept if layer.live_bits else {})
 
 
 @dataclass(frozen=True)
@@ -172,10 +178,7 @@ def estimate(
         found = streaming_costs(layers, machine, batch)
     else:
         found = [layer_cost(layer, machine, batch) for layer in layers]
-    costs = tuple(
-        LayerCost(layer.name, cost, batch * layer.live_bits, layer.output_on_chip)
-        for layer, cost in zip(layers, found, strict=True)
-    )
+    costs = tuple(LayerCost(layer, batch, cost) for layer, cost in zip(layers, found, strict=True))
     caveats = (note for layer in costs for note in layer.cost.caveats)
     notes = tuple(dict.fromkeys([*machine.notes, *caveats]))
     return Estimate(machine.name, machine.size, machine.clock.value, batch, costs, notes, machine.size is None)

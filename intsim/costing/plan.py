@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -25,13 +25,13 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from intsim import __version__
+from intsim.costing.assignment import layers_with_file, uniform_layers
 from intsim.costing.estimate import parse_array
 from intsim.costing.graph_layers import layers_of
 from intsim.costing.load_target import load_target
 from intsim.costing.quantity import Record, checked
 from intsim.costing.residency import resident_layers
 from intsim.costing.topology import read_topology
-from intsim.costing.widths_file import LayerWidths, read_widths
 from intsim.costing.workload import Layer
 from intsim.errors import CostError
 from intsim.ir.file import load
@@ -102,10 +102,10 @@ def read_plan(path: str | Path) -> list[Point]:
     points = []
     for network in spec.networks:
         listed, graph = _network(path.parent / network)
-        allocations = dict(_allocations(spec, path.parent, network, listed))
+        allocations = dict(_allocations(spec, path.parent, listed))
         for (target, (machine, text)), batch in product(dumped.items(), spec.batches):
             kept = {
-                name: layers if graph is None else tuple(resident_layers(layers, graph, machine, batch))
+                name: tuple(layers if graph is None else resident_layers(layers, graph, machine, batch))
                 for name, layers in allocations.items()
             }
             digests = {name: _digest(repr(layers)) for name, layers in kept.items()}
@@ -125,35 +125,14 @@ def _network(file: Path) -> tuple[list[Layer], Graph | None]:
     return layers_of(graph), graph
 
 
-def _allocations(
-    spec: Spec, folder: Path, network: str, layers: Sequence[Layer]
-) -> Iterator[tuple[str, tuple[Layer, ...]]]:
+def _allocations(spec: Spec, folder: Path, layers: Sequence[Layer]) -> Iterator[tuple[str, Sequence[Layer]]]:
     """Layers with their widths, by the allocation's name."""
     if not spec.weight_bits and not spec.widths:
-        yield "own", tuple(layers)
+        yield "own", layers
     for weight_bits, act_bits in product(spec.weight_bits, spec.act_bits):
-        yield f"{weight_bits}/{act_bits}", _uniform(layers, weight_bits, act_bits, spec.first_last_bits)
+        yield f"{weight_bits}/{act_bits}", uniform_layers(layers, weight_bits, act_bits, spec.first_last_bits)
     for name in spec.widths:
-        widths = read_widths(folder / name)
-        unknown = widths.keys() - {layer.name for layer in layers}
-        if unknown:
-            raise CostError(f"widths {folder / name}: network {network} has no layer '{min(unknown)}'")
-        yield name, tuple(_with_widths(layer, widths.get(layer.name, LayerWidths())) for layer in layers)
-
-
-def _uniform(layers: Sequence[Layer], weight_bits: int, act_bits: int, ends: int | None) -> tuple[Layer, ...]:
-    """All layers at the same widths, but for the first and the last that have weights."""
-    weighted = [i for i, layer in enumerate(layers) if layer.kind != "matmul"]
-    first_last = {weighted[0], weighted[-1]} if weighted and ends is not None else set()
-    inner, outer = LayerWidths(weight_bits=weight_bits, act_bits=act_bits), LayerWidths(weight_bits=ends, act_bits=ends)
-    return tuple(_with_widths(layer, outer if i in first_last else inner) for i, layer in enumerate(layers))
-
-
-def _with_widths(layer: Layer, widths: LayerWidths) -> Layer:
-    """Both operands of a product of activations have their width; results stay as wide as they are."""
-    act_bits = widths.act_bits or layer.act_bits
-    weight_bits = widths.weight_bits or layer.weight_bits
-    return replace(layer, weight_bits=act_bits if layer.kind == "matmul" else weight_bits, act_bits=act_bits)
+        yield name, layers_with_file(layers, folder / name)
 
 
 def _digest(*texts: str) -> str:

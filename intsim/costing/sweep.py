@@ -11,7 +11,7 @@ from pathlib import Path
 
 from intsim.costing.plan import read_plan
 from intsim.costing.results import open_results
-from intsim.costing.workers import on_dask, on_processes
+from intsim.costing.workers import expect_answer, expect_workers, on_dask, on_processes
 from intsim.progress import Progress, silent
 
 CHUNK = 32
@@ -43,6 +43,7 @@ def sweep(
     raises      CostError: a bad plan or file, a scheduler that does not answer, workers that keep dying
     """
     points = read_plan(spec)
+    expect_workers(workers) if scheduler is None else expect_answer(scheduler)
     with open_results(results) as file:
         there = file.digests()
         missing = [point for point in points if there.get(point.key) != point.digest]

@@ -57,13 +57,37 @@ def _target(text: str) -> Target:
     return parse_target(text)
 
 
+def expect_workers(workers: int | None) -> None:
+    """CostError for a number of processes that is none."""
+    if workers is not None and workers < 1:
+        raise CostError(f"a sweep needs at least 1 worker, got {workers}")
+
+
+def expect_answer(address: str) -> None:
+    """CostError where dask is not installed, or the scheduler at `address` says nothing within CONNECT_S."""
+    try:
+        from distributed import rpc
+    except ImportError:
+        raise CostError(
+            "a sweep on a scheduler needs dask, which is not installed: pip install 'intsim[sweep]'"
+        ) from None
+
+    async def greet() -> None:
+        async with rpc(address) as scheduler:
+            await scheduler.identity()
+
+    try:  # a client waits forever for who takes the connection and says nothing
+        asyncio.run(asyncio.wait_for(greet(), CONNECT_S))
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CostError(f"scheduler {address}: no answer within {CONNECT_S} s: {reason}") from None
+
+
 def on_processes(chunks: Sequence[Chunk], workers: int | None) -> Iterator[list[Finished]]:
     """Chunks on processes of this machine, one per core that this process may use unless `workers` says how many.
 
     raises   CostError: workers died several times and nothing was finished in between
     """
-    if workers is not None and workers < 1:
-        raise CostError(f"a sweep needs at least 1 worker, got {workers}")
     count = min(workers or len(os.sched_getaffinity(0)), len(chunks))
     waiting, deaths = set(range(len(chunks))), 0
     while waiting:
@@ -90,25 +114,11 @@ def on_processes(chunks: Sequence[Chunk], workers: int | None) -> Iterator[list[
 def on_dask(chunks: Sequence[Chunk], address: str) -> Iterator[list[Finished]]:
     """Chunks on the workers of the scheduler at `address`, which have intsim installed.
 
-    raises   CostError: dask is not installed, the scheduler does not answer, a chunk killed several workers
+    raises   CostError: a chunk killed several workers
     """
-    try:
-        from distributed import Client, KilledWorker, rpc
-        from distributed import as_completed as as_they_complete
-    except ImportError:
-        raise CostError(
-            "a sweep on a scheduler needs dask, which is not installed: pip install 'intsim[sweep]'"
-        ) from None
+    from distributed import Client, KilledWorker
+    from distributed import as_completed as as_they_complete
 
-    async def greet() -> None:
-        async with rpc(address) as scheduler:
-            await scheduler.identity()
-
-    try:  # a client waits forever for who takes the connection and says nothing
-        asyncio.run(asyncio.wait_for(greet(), CONNECT_S))
-    except (OSError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise CostError(f"scheduler {address}: no answer within {CONNECT_S} s: {reason}") from None
     with Client(address) as client:
         running = client.map(estimate_points, chunks, pure=False)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intsim.costing import estimate, layers_of, list_targets, load_target, resident_layers
+from intsim.costing import assigned_layers, estimate, layers_of, list_targets, load_target, resident_layers
 from intsim.ir.file import load
 
 pytestmark = pytest.mark.torchless
@@ -44,6 +44,34 @@ def test_several_targets_stand_side_by_side(intsim, model):
     (total,) = (line.split() for line in result.out.splitlines() if line.strip().startswith("total"))
     assert total[1:4] == [f"{n:,}" for n in (expected[0].macs, *(e.total_cycles for e in expected))]
     assert all(f"note: {e.target}: {note}" in result.out for e in expected for note in e.notes)
+
+
+def test_several_widths_stand_side_by_side(intsim, model, tmp_path):
+    graph, file = load(model).graph, tmp_path / "widths.toml"
+    file.write_text('[layer."conv"]\nweight_bits = 3\n')
+    expected = []
+    for target in ("systolic_ws", "bitfusion"):
+        for widths in ("8/8", "2/4", file):
+            layers = assigned_layers(layers_of(graph), widths)
+            result = estimate(resident_layers(layers, graph, load_target(target)), target)
+            expected.append(result.to_dict() | {"widths": str(widths)})
+    options = ("--target", "systolic_ws", "--target", "bitfusion", "--widths", "8/8", "--widths", "2/4")
+    assert intsim("cost", model, *options, "--widths", file, "--json").json == {"estimates": expected}
+    table = intsim("cost", model, *options).out
+    assert all(label in table for label in ("systolic_ws 8/8 cycles", "bitfusion 2/4 pJ"))
+
+
+@pytest.mark.parametrize("widths", ["8", "8/", "0/8", "4/4/4", "a/b", "nowhere.toml"])
+def test_widths_that_are_none(intsim, model, widths):
+    assert (
+        f"widths {'' if '.' in widths else repr(widths)}"
+        in intsim("cost", model, "--target", "bitfusion", "--widths", widths).complaint
+    )
+
+
+def test_real_activations_are_those_of_the_models_own_widths(intsim, model, data):
+    arguments = ("--target", "loom", "--data", data, "--widths", "4/4")
+    assert "leave the widths out" in intsim("cost", model, *arguments).complaint
 
 
 def test_a_topology_has_a_cost_too(intsim, tmp_path):

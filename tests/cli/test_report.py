@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from intsim.costing import estimate, layers_of
+from intsim.costing import assigned_layers, estimate, layers_of
 from intsim.dtypes import IntType
 from intsim.ir import ops
 from intsim.ir.file import Model, load, save
@@ -29,6 +29,16 @@ def test_the_page_has_every_file_on_every_target(intsim, model, tmp_path):
         for name in ("sample", "other"):
             row = f'<tr><th scope="row">{name}</th><td class="text">{target}</td><td>{total.total_cycles:,}</td>'
             assert row in text
+
+
+def test_one_file_at_several_widths(intsim, model, tmp_path):
+    page = tmp_path / "page.html"
+    assert intsim("report", model, "-o", page, "--widths", "8/8", "--widths", "4/2").status == 0
+    text = page.read_text()
+    for widths in ("8/8", "4/2"):
+        total = estimate(assigned_layers(layers_of(load(model).graph), widths), "systolic_ws")
+        row = f'<th scope="row">sample at {widths}</th><td class="text">systolic_ws</td><td>{total.total_cycles:,}</td>'
+        assert row in text
 
 
 def test_files_of_one_name_are_told_apart_by_their_paths(intsim, model, tmp_path):

@@ -46,7 +46,8 @@ def layers(draw: st.DrawFn) -> Layer:
     groups = 1 if kind == "linear" else draw(st.sampled_from([1, 1, 2, 5]))
     in_channels, out_channels = (groups * draw(st.integers(1, 70)) for _ in range(2))
     weight_bits, act_bits, out_bits = (draw(st.integers(1, 8)) for _ in range(3))
-    plain = Layer("x", kind, in_channels, out_channels, weight_bits, act_bits, out_bits, groups=groups)
+    kept = {"input_on_chip": draw(st.booleans()), "output_on_chip": draw(st.booleans())}
+    plain = Layer("x", kind, in_channels, out_channels, weight_bits, act_bits, out_bits, groups=groups, **kept)
     if kind != "conv":
         rows = draw(st.integers(1, 40))
         return replace(plain, in_width=rows, out_width=rows)

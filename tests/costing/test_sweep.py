@@ -164,6 +164,7 @@ def test_a_scheduler_that_does_not_answer(spec: Path, monkeypatch: pytest.Monkey
     assert "\n" not in str(error.value)
     with pytest.raises(CostError, match="scheduler nonsense:"):
         sweep(spec, spec.with_name("results.sqlite"), scheduler="nonsense://x")
+    assert not spec.with_name("results.sqlite").exists()
 
 
 def test_points_without_an_estimate_say_why(spec: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_bad_plan_is_one_line_and_leaves_no_file(spec: Path, line: str, instea
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('[layer."nowhere"]\nweight_bits = 4', "network net.csv has no layer 'nowhere'"),
+        ('[layer."nowhere"]\nweight_bits = 4', "the network has no layer 'nowhere'"),
         ('[layer."middle"]\nweight_bits = "four"', r"layer\.middle\.weight_bits: .*got 'four'"),
         ('[layer."middle"]\nbits = 4', r"layer\.middle\.bits: unknown field"),
         ("[layer", "not a readable TOML file"),
@@ -235,3 +236,4 @@ def test_a_file_of_something_else_is_left_alone(spec: Path) -> None:
 def test_no_workers(spec: Path) -> None:
     with pytest.raises(CostError, match="a sweep needs at least 1 worker, got 0"):
         sweep(spec, spec.with_name("results.sqlite"), workers=0)
+    assert not spec.with_name("results.sqlite").exists()
