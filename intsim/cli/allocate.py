@@ -12,6 +12,7 @@ from intsim.errors import InputError
 
 if TYPE_CHECKING:
     from intsim.costing import Allocation
+    from intsim.costing.menu import Measure
 
 INFEASIBLE = 1
 
@@ -35,7 +36,7 @@ def allocate(
         str, typer.Option(metavar="loss|cycles|energy|size|peak", help="What to make as small as possible.")
     ] = "loss",
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="List the front of loss against the first budget's cost (or cycles) too.")
+        bool, typer.Option("--pareto", help="Draw the front of loss against the first budget's cost (or cycles) too.")
     ] = False,
     bits: Annotated[str, typer.Option(metavar="B,..", help="Widths to choose from.")] = "2,3,4,5,6,7,8",
     array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the target's.")] = None,
@@ -68,15 +69,18 @@ def allocate(
             progress=progress,
         )
     best = allocate_widths(choices, limits, measure)
-    front = front_of(choices, costs[0] if costs else "cycles") if pareto else []
+    cost = costs[0] if costs else "cycles"
+    front = front_of(choices, cost) if pareto else []
     if output is not None and best.status == "optimal":
         write_widths(output, best)
     if json:
         print_json(best.to_dict() | ({"front": [point.to_dict() for point in front]} if pareto else {}))
     elif best.status == "optimal":
-        _print(best, front)
+        _print(best)
     else:
         print(best.message)
+    if front and not json:
+        _print_front(front, cost)
     return 0 if best.status == "optimal" else INFEASIBLE
 
 
@@ -87,7 +91,7 @@ def _widths(text: str) -> list[int]:
         raise InputError(f"--bits {text}: expected whole numbers with commas, such as 2,4,8") from None
 
 
-def _print(best: Allocation, front: list[Allocation]) -> None:
+def _print(best: Allocation) -> None:
     from intsim.cli.console import print_table
 
     print_table(("layer", "weight bits", "activation bits"), ((name, *pair) for name, pair in best.bits.items()))
@@ -95,6 +99,14 @@ def _print(best: Allocation, front: list[Allocation]) -> None:
     costs = ((name, amount, uniform[name], amount / (uniform[name] or 1)) for name, amount in best.cost.items())
     print_table(("cost", "allocated", "8/8 bits", "fraction"), costs)
     print(f"  predicted loss {best.predicted_loss:.6g}, proven optimal")
-    if front:
-        rows = ((point.predicted_loss, *point.cost.values()) for point in front)
-        print_table(("predicted loss", *uniform), rows, "front, cheapest first")
+
+
+def _print_front(front: list[Allocation], cost: Measure) -> None:
+    from intsim.cli.console import print_table
+    from intsim.cli.plot import draw_points
+    from intsim.costing.allocation import JSON_NAMES
+
+    name = JSON_NAMES[cost]
+    rows = [(point.predicted_loss, *point.cost.values()) for point in front]
+    print_table(("predicted loss", *front[0].cost), rows, "front, cheapest first")
+    print(draw_points([(point.cost[name], point.predicted_loss) for point in front], name, "predicted loss"))

@@ -7,6 +7,8 @@ import tomllib
 
 import pytest
 
+from intsim.cli.plot import DOT, LINES, draw_points
+
 MODEL = ("intsim.demo.network:digits_net", "--data", "intsim.demo.digits:calibration")
 ON = (*MODEL, "--target", "systolic_ws_fused", "--bits", "3,8")
 FIXED = {"stem", "head"}
@@ -34,6 +36,9 @@ def test_the_front_and_its_table(intsim):
     front = [(point["cost"]["energy_pj"], point["predicted_loss"]) for point in result.json["front"]]
     assert len(front) > 10
     assert front == sorted(front, key=lambda point: (point[0], -point[1]))
+    drawn = intsim("allocate", *ON, "--budget", "energy=0.8", "--pareto").out
+    assert drawn.rstrip().endswith("energy_pj")
+    assert drawn.count(DOT) > 10
     assert "proven optimal" in intsim("allocate", *ON, "--minimise", "size", "--budget", "loss=1e6").out
 
 
@@ -88,3 +93,14 @@ def test_a_sweep_and_its_second_run(intsim, tmp_path):
 def test_a_plan_that_is_none(intsim, tmp_path):
     assert "not a readable TOML file" in intsim("sweep", tmp_path / "spec.toml", "-o", tmp_path / "r.sqlite").complaint
     assert "no folder" in intsim("sweep", tmp_path / "spec.toml", "-o", tmp_path / "nowhere" / "r.sqlite").complaint
+
+
+def test_points_lie_where_they_belong():
+    """Powers of ten on a straight line; the ends in the corners."""
+    rows = draw_points([(i, 10.0**-i) for i in range(LINES)], "cost", "loss").splitlines()[1 : LINES + 1]
+    columns = [row.index(DOT) for row in rows]
+    assert columns == sorted(columns)
+    assert len({b - a for a, b in zip(columns, columns[1:], strict=False)}) <= 2
+    assert rows[0].startswith("    1 │•")
+    assert rows[-1].strip().startswith("1e-17 │")
+    assert draw_points([(3, 0)], "cost", "loss").count(DOT) == 1
