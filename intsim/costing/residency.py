@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from intsim.costing.graph_layers import CONTRACTIONS
 from intsim.costing.target import SerialTarget, SystolicTarget, Target
@@ -23,34 +25,53 @@ def resident_layers(layers: Sequence[Layer], graph: Graph, target: Target, batch
     activation buffer of a target that keeps activations, and if all that it meets on the way stays too; the network's
     inputs and outputs and the operands of products of activations do not stay.
     """
-    live = _live_bits(graph, _stored_bits(graph, layers))
+    flow, live = _flow(graph), _live_bits(graph, _stored_bits(graph, layers))
     capacity = 0
     if isinstance(target, SystolicTarget | SerialTarget) and target.keeps_activations:
         capacity = target.memory.activations.half_bits
     names = [layer.name for layer in layers]
     position = {name: i for i, name in enumerate(names)}
     fits = [batch * live[name] <= capacity for name in names]
-    sources = {name: _sources(graph, graph.by_name[name].inputs) for name in names}
-    output_sources = _sources(graph, graph.outputs)
 
     def stays(name: str) -> bool:
-        readers = [other for other in names if name in sources[other]]
-        if name in output_sources or not readers or any(isinstance(graph.by_name[r].op, Matmul) for r in readers):
+        readers = [other for other in names if name in flow.sources[other]]
+        products = any(isinstance(graph.by_name[reader].op, Matmul) for reader in readers)
+        if name in flow.of_outputs or not readers or products:
             return False
         return all(fits[position[name] : max(position[reader] for reader in readers) + 1])
 
     staying = {name for name in names if stays(name)}
-    while broken := {name for read in sources.values() if not read <= staying for name in read & staying}:
+    while broken := {name for read in flow.sources.values() if not read <= staying for name in read & staying}:
         staying -= broken  # what a layer reads is on the chip as a whole, or not at all
     return [
         replace(
             layer,
             live_bits=live[layer.name],
             output_on_chip=layer.name in staying,
-            input_on_chip=sources[layer.name] <= staying,
+            input_on_chip=flow.sources[layer.name] <= staying,
         )
         for layer in layers
     ]
+
+
+class _Flow(NamedTuple):
+    """What follows from the graph alone.
+
+    sources      by layer what it reads is made of: layers and graph inputs
+    of_outputs   what the network's outputs are made of
+    last_uses    positions of the nodes until which values are needed
+    """
+
+    sources: Mapping[str, set[str]]
+    of_outputs: set[str]
+    last_uses: Mapping[str, int]
+
+
+@lru_cache(maxsize=1)  # a sweep asks for one graph at a time, for hundreds of widths
+def _flow(graph: Graph) -> _Flow:
+    layers = [node for node in graph if isinstance(node.op, CONTRACTIONS)]
+    sources = {node.name: _sources(graph, node.inputs) for node in layers}
+    return _Flow(sources, _sources(graph, graph.outputs), _last_uses(graph))
 
 
 def _sources(graph: Graph, values: Iterable[str]) -> set[str]:
@@ -71,7 +92,7 @@ def _sources(graph: Graph, values: Iterable[str]) -> set[str]:
 
 def _live_bits(graph: Graph, stored: Mapping[str, int]) -> dict[str, int]:
     """For every layer the most bits of one sample that are alive from it until the next layer begins."""
-    last = _last_uses(graph)
+    last = _flow(graph).last_uses
     alive = {name: stored[name] for name in graph.inputs}
     most: dict[str, int] = {}
     layer = ""
