@@ -24,9 +24,24 @@ inline void store_bytes(uint8_t* to, __m128i bytes, int64_t channels) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
         return;
     }
-    alignas(16) uint8_t all[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes);
-    for (int64_t c = 0; c < channels; ++c) to[c] = all[c];
+    if (channels & 8) {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to), bytes);
+        bytes = _mm_unpackhi_epi64(bytes, bytes), to += 8;
+    }
+    uint64_t rest = static_cast<uint64_t>(_mm_cvtsi128_si64(bytes));
+    for (int64_t c = 0; c < channels % 8; ++c, rest >>= 8) to[c] = static_cast<uint8_t>(rest);
+}
+
+// Bytes of two pixels from 4 x 8 int32 in order, clipped to low..high (both in 0..255), and stored.
+inline void store_two_pixels(const __m256i (&values)[4], int32_t low, int32_t high, uint8_t* first, uint8_t* second,
+                             int64_t channels) {
+    __m256i bytes =
+        _mm256_packus_epi16(_mm256_packs_epi32(values[0], values[1]), _mm256_packs_epi32(values[2], values[3]));
+    bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(low)));
+    bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(high)));
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    store_bytes(first, _mm256_castsi256_si128(bytes), channels);
+    store_bytes(second, _mm256_extracti128_si256(bytes, 1), channels);
 }
 
 // 16 int32 in order -> 16 bytes in order, saturating; then clipping to low..high is exact, as both lie in 0..255.

@@ -182,7 +182,7 @@ void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
             operands = prepared;
         }
 
-        alignas(64) int32_t acc[kMaxTileRows * kMaxTileChannels];
+        alignas(64) int32_t acc[kMaxTileRows * kMaxTileChannels + kAccumulatorSlack] = {};
         const int64_t channels = packed_.panel_channels;
         for (int64_t p = first_panel; p < last_panel; ++p) {
             const void* panel = packed_.data(packed_.panels[p]);

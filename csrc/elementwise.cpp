@@ -139,7 +139,7 @@ Add::Add(const AddSpec& spec)
     wide_.resize(blocks_.size());
     for (size_t b = 0; b < blocks_.size(); ++b) {
         AddBlock<int64_t>& block = wide_[b] = {};
-        block.rounding.simple = 1;
+        block.rounding.simple = block.rounding.even = 1;
         for (int c = 0; c < blocks_[b].count; ++c) {
             const int64_t channel = blocks_[b].first + c;
             const int64_t ma = spec.multiplier_a[channel], mb = spec.multiplier_b[channel];

@@ -1,6 +1,8 @@
 #include "epilogue.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <optional>
 
 #include "check.h"
 
@@ -37,6 +39,47 @@ Comparison reachable_thresholds(const ThresholdSpec& spec, int64_t channel, int6
     return result;
 }
 
+// multiplier * acc / 2^shift in lowest terms, so that a multiplier that is a power of two becomes a plain shift.
+void reduce(int64_t& multiplier, int64_t& shift) {
+    while (shift > 0 && multiplier != 0 && multiplier % 2 == 0) multiplier /= 2, --shift;
+}
+
+// Whether multiplier * acc is an odd multiple of 2^(shift-1) for some acc in low..high.
+bool tie_is_reachable(int64_t multiplier, int64_t shift, int64_t low, int64_t high) {
+    if (multiplier == 0 || shift == 0) return false;
+    const int64_t zeros = shift - 1 - __builtin_ctzll(static_cast<unsigned long long>(multiplier));  // that acc ends in
+    return zeros >= 0 && zeros < 32 && std::max(std::abs(low), std::abs(high)) >= int64_t{1} << zeros;
+}
+
+// What is added before the shift, zero point included; nothing where it depends on the sum's sign or parity.
+std::optional<__int128> constant_base(const RoundingSpec& spec, int64_t shift, bool ties) {
+    const bool nearest = spec.rounding <= Rounding::kHalfToZero;
+    const RoundingTerms terms = rounding_terms(nearest && !ties ? Rounding::kHalfUp : spec.rounding, shift);
+    if (terms.sign_term != 0 || terms.odd_term != 0) return std::nullopt;
+    return terms.base + (static_cast<__int128>(spec.zero_point - spec.out.min) << shift);
+}
+
+// One channel of a block by high words alone; false where the sums leave int64 or the shift cannot be raised to 32.
+bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec, int64_t multiplier, int64_t shift,
+                    int64_t low, int64_t high) {
+    const bool ties = tie_is_reachable(multiplier, shift, low, high);
+    const int64_t raised = std::max<int64_t>(32, shift);
+    multiplier *= int64_t{1} << (raised - shift);
+    if (multiplier <= -kMaxMultiplier || multiplier >= kMaxMultiplier) return false;
+    const std::optional<__int128> base = constant_base(spec, raised, ties);
+    if (!base) return false;
+    for (const int64_t acc : {low, high}) {
+        const __int128 sum = static_cast<__int128>(multiplier) * acc + *base;
+        if (sum < INT64_MIN || sum > INT64_MAX || *base < INT64_MIN || *base > INT64_MAX) return false;
+    }
+    block.multiplier[channel] = static_cast<int32_t>(multiplier);
+    block.shift[channel] = static_cast<int32_t>(raised - 32);
+    (channel % 2 ? block.base_odd : block.base_even)[channel / 2] = static_cast<int64_t>(*base);
+    block.low = static_cast<int32_t>(spec.low - spec.out.min);
+    block.high = static_cast<int32_t>(spec.high - spec.out.min);
+    return true;
+}
+
 }  // namespace
 
 int64_t channels_of(const EpilogueSpec& spec) {
@@ -66,6 +109,7 @@ void fill_rounding(RoundingBlock<int64_t>& block, int channel, const RoundingSpe
     block.low = static_cast<int32_t>(spec.low - spec.out.min);
     block.high = static_cast<int32_t>(spec.high - spec.out.min);
     if (terms.sign_term != 0 || terms.odd_term != 0) block.simple = 0;
+    if (terms.sign_term != 0 || block.zero_before[channel] != 0) block.even = 0;
 }
 
 bool rounds_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high) {
@@ -96,7 +140,7 @@ RoundingBlock<int32_t> narrowed(const RoundingBlock<int64_t>& block) {
         result.zero_before[c] = static_cast<int32_t>(block.zero_before[c]);
         result.zero[c] = static_cast<int32_t>(block.zero[c]);
     }
-    result.low = block.low, result.high = block.high, result.simple = block.simple;
+    result.low = block.low, result.high = block.high, result.simple = block.simple, result.even = block.even;
     return result;
 }
 
@@ -127,10 +171,11 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
     const RoundingSpec rounding{spec.rounding, spec.zero_point, spec.zero_point_first, spec.low, spec.high, spec.out};
 
     std::vector<ScaleBlock<int64_t>> wide(blocks_.size());
-    bool in_int32 = true, multiplier_in_int32 = true;
+    std::vector<HighWordBlock> high_word(blocks_.size());
+    bool in_int32 = true, in_high_words = true, multiplier_in_int32 = true;
     for (size_t b = 0; b < blocks_.size(); ++b) {
-        wide[b] = {};
-        wide[b].rounding.simple = 1;
+        wide[b] = {}, high_word[b] = {};
+        wide[b].rounding.simple = wide[b].rounding.even = 1;
         for (int c = 0; c < blocks_[b].count; ++c) {
             const int64_t channel = blocks_[b].first + c;
             int64_t multiplier = spec.multiplier[channel], shift = spec.shift[channel];
@@ -142,13 +187,21 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
                 require(multiplier == 1, "'", layer_, "': a multiplier and a left shift in channel ", channel);
                 multiplier = int64_t{1} << -shift, shift = 0;
             }
+            reduce(multiplier, shift);
             wide[b].multiplier[c] = multiplier;
             fill_rounding(wide[b].rounding, c, rounding, shift);
             const auto [low, high] = std::minmax({multiplier * bounds.low[channel], multiplier * bounds.high[channel]});
+            in_high_words = in_high_words && fill_high_word(high_word[b], c, rounding, multiplier, shift,
+                                                            bounds.low[channel], bounds.high[channel]);
             in_int32 = in_int32 && multiplier == 1 && rounds_in_int32(wide[b].rounding, c, low, high);
             multiplier_in_int32 =
                 multiplier_in_int32 && multiplier < kMaxMultiplier && result_in_int32(wide[b].rounding, c, low, high);
         }
+    }
+    if (!in_int32 && in_high_words) {
+        data_ = std::move(high_word);
+        use(EpilogueKind::kHighWord, std::get<std::vector<HighWordBlock>>(data_));
+        return;
     }
     if (!in_int32) {
         data_ = std::move(wide);

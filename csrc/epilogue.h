@@ -79,7 +79,9 @@ private:
 
     std::string layer_;
     std::vector<ChannelBlock> blocks_;
-    std::variant<std::vector<ScaleBlock<int32_t>>, std::vector<ScaleBlock<int64_t>>, std::vector<ThresholdBlock>> data_;
+    std::variant<std::vector<ScaleBlock<int32_t>>, std::vector<ScaleBlock<int64_t>>, std::vector<HighWordBlock>,
+                 std::vector<ThresholdBlock>>
+        data_;
     std::vector<int32_t> thresholds_;
     std::vector<int16_t> thresholds16_;
     const char* block_bytes_ = nullptr;

@@ -6,19 +6,66 @@
 namespace intsim {
 namespace {
 
-template <bool kSimple>
-void shift_rows(const EpilogueArgs& args, const RoundingBlock<int32_t>& block) {
-    for (int64_t row = 0; row < args.rows; ++row) {
-        const int32_t* acc = args.acc + row * args.acc_stride;
-        const __m256i first = round32<kSimple>(load(acc), block, 0);
-        const __m256i second = round32<kSimple>(load(acc + 8), block, 8);
-        store_bytes(args.out + row * args.out_stride, clip(pack_bytes(first, second), block), args.channels);
+// Calls each(first pixel, second pixel) for all pixels, two at a time; an odd last one is both.
+template <class Each>
+void each_two_rows(const EpilogueArgs& args, const Each& each) {
+    for (int64_t row = 0; row < args.rows; row += 2) {
+        const int64_t next = row + 1 < args.rows ? row + 1 : row;
+        each(args.acc + row * args.acc_stride, args.acc + next * args.acc_stride, args.out + row * args.out_stride,
+             args.out + next * args.out_stride);
     }
+}
+
+// Only the terms that the block's rounding has: kNone, kOdd (half to even) or kAll.
+enum class Terms { kNone, kOdd, kAll };
+
+template <Terms kTerms>
+void shift_rows(const EpilogueArgs& args, const RoundingBlock<int32_t>& block) {
+    const __m256i shift[2] = {load(block.shift), load(block.shift + 8)};
+    const __m256i base[2] = {load(block.base), load(block.base + 8)};
+    const __m256i odd[2] = {load(block.odd_term), load(block.odd_term + 8)};
+    const __m256i zero[2] = {load(block.zero), load(block.zero + 8)};
+    const auto round = [&](const int32_t* acc, int half) {
+        const __m256i x = load(acc + 8 * half);
+        if (kTerms == Terms::kAll) return round32<false>(x, block, 8 * half);
+        __m256i sum = _mm256_add_epi32(x, base[half]);
+        if (kTerms == Terms::kOdd)
+            sum = _mm256_add_epi32(sum, _mm256_and_si256(_mm256_srav_epi32(x, shift[half]), odd[half]));
+        return _mm256_add_epi32(_mm256_srav_epi32(sum, shift[half]), zero[half]);
+    };
+    each_two_rows(args, [&](const int32_t* first, const int32_t* second, uint8_t* first_out, uint8_t* second_out) {
+        const __m256i values[4] = {round(first, 0), round(first, 1), round(second, 0), round(second, 1)};
+        store_two_pixels(values, block.low, block.high, first_out, second_out, args.channels);
+    });
 }
 
 void shift(const EpilogueArgs& args) {
     const RoundingBlock<int32_t>& block = static_cast<const ScaleBlock<int32_t>*>(args.block)->rounding;
-    block.simple ? shift_rows<true>(args, block) : shift_rows<false>(args, block);
+    if (block.simple)
+        shift_rows<Terms::kNone>(args, block);
+    else if (block.even)
+        shift_rows<Terms::kOdd>(args, block);
+    else
+        shift_rows<Terms::kAll>(args, block);
+}
+
+// vpmuldq multiplies the even 32-bit lanes. The odd ones come in place by loading from the next address; this reads one
+// element past a pixel's 16. The high words of the sums are put together again by a blend.
+void high_word(const EpilogueArgs& args) {
+    const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
+    const auto scale = [&](const int32_t* acc, int half) {
+        const int at = 8 * half;
+        const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(load(acc + at), load(block.multiplier + at)),
+                                              load(block.base_even + at / 2));
+        const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(load(acc + at + 1), load(block.multiplier + at + 1)),
+                                             load(block.base_odd + at / 2));
+        const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+        return _mm256_srav_epi32(high, load(block.shift + at));
+    };
+    each_two_rows(args, [&](const int32_t* first, const int32_t* second, uint8_t* first_out, uint8_t* second_out) {
+        const __m256i values[4] = {scale(first, 0), scale(first, 1), scale(second, 0), scale(second, 1)};
+        store_two_pixels(values, block.low, block.high, first_out, second_out, args.channels);
+    });
 }
 
 template <bool kSimple>
@@ -109,7 +156,10 @@ void threshold32(const EpilogueArgs& args) {
 }
 
 constexpr EpilogueRow kRows[] = {
-    {{"epilogue_u8s32_shift_avx2_1x16", "epilogue", "shift", "avx2", 1, 16, 8, 32}, EpilogueKind::kShift, shift},
+    {{"epilogue_u8s32_shift_avx2_2x16", "epilogue", "shift", "avx2", 2, 16, 8, 32}, EpilogueKind::kShift, shift},
+    {{"epilogue_u8s32_highword_avx2_2x16", "epilogue", "highword", "avx2", 2, 16, 8, 32},
+     EpilogueKind::kHighWord,
+     high_word},
     {{"epilogue_u8s32_multiplier_avx2_1x16", "epilogue", "multiplier", "avx2", 1, 16, 8, 32},
      EpilogueKind::kMultiplier,
      multiplier},
@@ -123,6 +173,6 @@ constexpr EpilogueRow kRows[] = {
 
 }  // namespace
 
-const Rows<EpilogueRow> kAvx2Epilogues = {kRows, 4};
+const Rows<EpilogueRow> kAvx2Epilogues = {kRows, sizeof kRows / sizeof *kRows};
 
 }  // namespace intsim

@@ -45,6 +45,9 @@ enum class Scheme { kA16, kW16, kLut, kA32S1, kA32S2, kA32S4, kFloat32 };
 
 constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 
+// Epilogues may read so many elements past the last accumulator of a block.
+constexpr int kAccumulatorSlack = 16;
+
 // The order of 16 channels after vpunpck*/vpackss* of two 256-bit registers, which work within 128-bit halves.
 constexpr int kUnpackOrder[16] = {0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15};
 
@@ -72,7 +75,7 @@ using TileKernel = void (*)(const Tile&);
 
 // An epilogue turns accumulators of 16 channels into bytes. Parameters are per channel, in blocks of 16.
 struct EpilogueArgs {
-    const void* block;  // ScaleBlock<int32_t>, ScaleBlock<int64_t> or ThresholdBlock
+    const void* block;  // ScaleBlock<int32_t>, ScaleBlock<int64_t>, HighWordBlock or ThresholdBlock
     const int32_t* acc;
     int64_t acc_stride;  // elements from one row to the next
     int64_t rows;
@@ -90,12 +93,23 @@ struct RoundingBlock {
     T zero[16];         // both zero points, less the smallest code of the output type
     int32_t low, high;  // bytes
     int32_t simple;     // every sign_term and odd_term is zero
+    int32_t even;       // every sign_term and zero_before is zero
 };
 
 template <class T>
 struct alignas(64) ScaleBlock {  // x = multiplier * acc
     T multiplier[16];
     RoundingBlock<T> rounding;
+};
+
+// byte = clip(((multiplier * acc + base) >> shift), low, high), where the shift is at least 32, so only the high words
+// of the sums count. The zero point is in the base; the last multiplier is one past the 16, for a load that starts
+// at 1.
+struct alignas(64) HighWordBlock {
+    int32_t multiplier[17];
+    int32_t shift[16];                  // less 32
+    int64_t base_even[8], base_odd[8];  // of channels 0, 2, ... and 1, 3, ...
+    int32_t low, high;                  // bytes
 };
 
 // byte = base + (descending ? -1 : 1) * #{ k : acc > thresholds[k] }
@@ -144,10 +158,10 @@ struct TileRow {
     TileKernel run;
 };
 
-// kShift: ScaleBlock<int32_t> whose multipliers are 1. kMultiplier: ScaleBlock<int64_t> with 32-bit multipliers and
-// results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kThreshold16: every threshold in
-// -32768..32766.
-enum class EpilogueKind { kShift, kMultiplier, kWide, kThreshold16, kThreshold32 };
+// kShift: ScaleBlock<int32_t> whose multipliers are 1. kHighWord: HighWordBlock. kMultiplier: ScaleBlock<int64_t> with
+// 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kThreshold16: every
+// threshold in -32768..32766.
+enum class EpilogueKind { kShift, kHighWord, kMultiplier, kWide, kThreshold16, kThreshold32 };
 struct EpilogueRow {
     KernelInfo info;
     EpilogueKind kind;

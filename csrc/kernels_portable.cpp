@@ -93,6 +93,19 @@ void scale(const EpilogueArgs& args) {
                 round_to_byte<T>(block.multiplier[c] * args.acc[row * args.acc_stride + c], block.rounding, c);
 }
 
+void high_word(const EpilogueArgs& args) {
+    const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row)
+        for (int64_t c = 0; c < args.channels; ++c) {
+            const int64_t base = (c % 2 ? block.base_odd : block.base_even)[c / 2];
+            const int64_t sum = int64_t{block.multiplier[c]} * args.acc[row * args.acc_stride + c] + base;
+            const int64_t value = sum >> (32 + block.shift[c]);
+            args.out[row * args.out_stride + c] = static_cast<uint8_t>(value < block.low    ? block.low
+                                                                       : value > block.high ? block.high
+                                                                                            : value);
+        }
+}
+
 void threshold(const EpilogueArgs& args) {
     const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
     for (int64_t row = 0; row < args.rows; ++row) {
@@ -158,6 +171,9 @@ constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_shift_portable_1x16", "epilogue", "shift", "portable", 1, 16, 8, 32},
      EpilogueKind::kShift,
      scale<int32_t>},
+    {{"epilogue_u8s32_highword_portable_1x16", "epilogue", "highword", "portable", 1, 16, 8, 32},
+     EpilogueKind::kHighWord,
+     high_word},
     {{"epilogue_u8s32_multiplier_portable_1x16", "epilogue", "multiplier", "portable", 1, 16, 8, 32},
      EpilogueKind::kMultiplier,
      scale<int64_t>},

@@ -97,6 +97,20 @@ def test_scale_in_any_range(
     assert result.tolist() == expected
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("first", [False, True])
+def test_multipliers_on_both_sides_of_the_first_tie(isa: str, rounding: str, first: bool) -> None:
+    """3 * acc / 2**12 has its first tie at acc = +-2**11: bounds that exclude it may take another kernel."""
+    for largest in ((1 << 11) - 1, 1 << 11, 3 << 11):
+        acc = np.unique([0, 1, 682, 683, 684, 1365, 1366, (1 << 11) - 1, min(1 << 11, largest), largest])
+        acc = np.concatenate([-acc, acc])[:, None]
+        for multiplier, shift in ((3, 12), (-3, 12), (3 << 18, 30), (3 << 29, 41)):
+            spec = scale_spec([multiplier], [shift], rounding, -1, first, -128, 127, 8, -128)
+            result = requantize(spec, acc, 8, -largest, largest)[:, 0]
+            expected = [scaled(a, multiplier, shift, rounding, -1, first, -128, 127) + 128 for a in acc[:, 0].tolist()]
+            assert result.tolist() == expected
+
+
 def counted(acc: Any, thresholds: Any, base: Any, strict: Any, descending: Any) -> Any:
     reached = {
         (False, False): lambda t: acc >= t,
@@ -158,8 +172,12 @@ def test_every_epilogue_kernel_behind_a_convolution(
         rows = thresholds[:, :, None, None, None]
         expected = np.stack([counted(acc[:, c], rows[c], 0, *flags[:, c]) for c in range(37)], axis=1)
     else:
-        multiplier = {"shift": 1, "multiplier": 3 << 20, "wide": (1 << 31) - 1}[kernel.scheme]
-        shift = {"shift": 4, "multiplier": 25, "wide": 0}[kernel.scheme]
+        multiplier, shift = {
+            "shift": (1, 4),
+            "highword": (1518500249, 34),
+            "multiplier": (3 << 20, 25),  # 3/32: ties occur
+            "wide": ((1 << 31) - 1, 0),
+        }[kernel.scheme]
         spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
         values, where = np.unique(acc, return_inverse=True)
         codes = [scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top) for a in values]
