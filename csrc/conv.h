@@ -7,8 +7,10 @@
 // cache while the stretch's inputs stay in the second.
 #pragma once
 
+#include <functional>
 #include <memory>
 
+#include "elementwise.h"
 #include "pack.h"
 
 namespace intsim {
@@ -19,9 +21,15 @@ public:
     // kernel computes exactly; a given scheme is forced, else the fastest is taken.
     Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme);
 
-    // Pads by reading the input's halo, which must be large enough and hold `pad_byte`.
-    void run(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out, int threads) const;
-    void run(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out, int threads) const;
+    // The convolution between two places in memory, checked and laid out once and then run on any number of threads.
+    // Pads by reading the input's halo, which must be large enough and hold `pad_byte`. Images must outlive the result.
+    using Bound = std::function<void(int threads)>;
+    Bound bind(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out) const;
+    Bound bind(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out) const;
+
+    // Without an epilogue: adds the accumulators to `stream`, in the tiles.
+    Bound bind(const ByteImages& in, const Halo& padding, int pad_byte, const Add& add, const ByteImages& stream,
+               const ByteImages& out) const;
 
     const ConvSpec& spec() const { return spec_; }
     const Bounds& bounds() const { return bounds_; }
@@ -30,11 +38,15 @@ public:
     const Epilogue* epilogue() const { return epilogue_.get(); }
 
 private:
-    struct Plan;
+    struct Route;
+    struct Spot;
     template <class T>
-    Plan plan(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const;
+    Route route(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out,
+                const ByteImages* stream) const;
     template <class Sink>
-    void run_tiles(const Plan& plan, int threads, const Sink& sink) const;
+    void run_tiles(const Route& route, int threads, const Sink& sink) const;
+    template <class Sink>
+    Bound bound(Route route, const Sink& sink) const;
 
     ConvSpec spec_;
     Bounds bounds_;

@@ -26,6 +26,9 @@ void require_same_extents(const char* what, const Images<A>& a, const Images<B>&
             b.channels, " differ");
 }
 
+// Whether the channels, padded to a multiple of 4, are all that a pixel has: not so for a part of other images.
+bool whole_pixels(const ByteImages& images) { return images.pixel_stride == round_up(images.channels, 4); }
+
 // From [channels][height][width] to pixels or back: visit(planar index, pixel pointer, channel) for each element.
 template <class T, class Visit>
 void each_planar(const Images<T>& images, int threads, const Visit& visit) {
@@ -89,8 +92,13 @@ void lookup(const ByteImages& in, const std::vector<uint8_t>& tables, const Byte
     each_row(in.batch, in.height, in.row_stride, threads, [&](int64_t image, int64_t y) {
         const uint8_t* from = in.pixel(image, y, 0);
         uint8_t* to = out.pixel(image, y, 0);
-        if (!per_channel) {
+        if (!per_channel && in.pixel_stride == out.pixel_stride && whole_pixels(in) && whole_pixels(out)) {
             kernel(from, to, in.width * in.pixel_stride, tables.data());
+            return;
+        }
+        if (!per_channel) {
+            for (int64_t x = 0; x < in.width; ++x)
+                kernel(from + x * in.pixel_stride, to + x * out.pixel_stride, in.channels, tables.data());
             return;
         }
         for (int64_t x = 0; x < in.width; ++x)
@@ -182,31 +190,39 @@ Add::Add(const AddSpec& spec)
     wide_.clear();
 }
 
+void Add::check(const ByteImages& b, const ByteImages& out) const {
+    require_same_extents(name_.c_str(), b, out);
+    require(blocks_.back().first + blocks_.back().count == b.channels, "'", name_, "': input has ", b.channels,
+            " channels");
+    require(max_byte_ <= out.max_byte, "'", name_, "': results do not fit the output");
+}
+
+void Add::check_accumulators(const ByteImages& b, const ByteImages& out) const {
+    require(a_is_accumulator_, "'", name_, "': prepared for bytes, not accumulators");
+    check(b, out);
+}
+
 template <class A>
 void Add::run_rows(const Images<A>& a, const ByteImages& b, const ByteImages& out, int threads) const {
     require_same_extents(name_.c_str(), a, b);
-    require_same_extents(name_.c_str(), a, out);
-    require(blocks_.back().first + blocks_.back().count == a.channels, "'", name_, "': input has ", a.channels,
-            " channels");
-    require(max_byte_ <= out.max_byte, "'", name_, "': results do not fit the output");
     each_row(a.batch, a.height, a.row_stride, threads, [&](int64_t image, int64_t y) {
         for (size_t block = 0; block < blocks_.size(); ++block) {
             const int64_t first = blocks_[block].first;
-            const void* parameters = wide_.empty() ? static_cast<const void*>(&narrow_[block]) : &wide_[block];
-            kernel_({parameters, a.pixel(image, y, 0) + first, b.pixel(image, y, 0) + first,
-                     out.pixel(image, y, 0) + first, a.pixel_stride, b.pixel_stride, out.pixel_stride, a.width,
-                     blocks_[block].count});
+            apply(static_cast<int64_t>(block), a.pixel(image, y, 0) + first, a.pixel_stride,
+                  b.pixel(image, y, 0) + first, b.pixel_stride, out.pixel(image, y, 0) + first, out.pixel_stride,
+                  a.width);
         }
     });
 }
 
 void Add::run(const ByteImages& a, const ByteImages& b, const ByteImages& out, int threads) const {
     require(!a_is_accumulator_ && a.max_byte <= a_high_, "'", name_, "': prepared for another first operand");
+    check(b, out);
     run_rows(a, b, out, threads);
 }
 
 void Add::run(const Int32Images& a, const ByteImages& b, const ByteImages& out, int threads) const {
-    require(a_is_accumulator_, "'", name_, "': prepared for bytes, not accumulators");
+    check_accumulators(b, out);
     run_rows(a, b, out, threads);
 }
 

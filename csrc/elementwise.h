@@ -32,6 +32,7 @@ public:
     // Every accumulator lies within low..high.
     Requantize(const std::string& layer, const EpilogueSpec& spec, int64_t low, int64_t high);
     void run(const Int32Images& in, const ByteImages& out, int threads) const;
+    const std::string& name() const { return layer_; }
 
 private:
     const std::string layer_;
@@ -54,9 +55,21 @@ public:
     explicit Add(const AddSpec& spec);
     void run(const ByteImages& a, const ByteImages& b, const ByteImages& out, int threads) const;
     void run(const Int32Images& a, const ByteImages& b, const ByteImages& out, int threads) const;
+
+    // One block of 16 channels of `pixels` pixels; strides in elements. The caller has checked what it adds up.
+    void apply(int64_t block, const void* a, int64_t a_stride, const uint8_t* b, int64_t b_stride, uint8_t* out,
+               int64_t out_stride, int64_t pixels) const {
+        const size_t i = static_cast<size_t>(block);
+        const void* parameters = wide_.empty() ? static_cast<const void*>(&narrow_[i]) : &wide_[i];
+        kernel_({parameters, a, b, out, a_stride, b_stride, out_stride, pixels, blocks_[i].count});
+    }
+    // Throws std::invalid_argument unless accumulators can be added to such images without being stored.
+    void check_accumulators(const ByteImages& b, const ByteImages& out) const;
     const KernelInfo& kernel() const { return *info_; }
+    const std::string& name() const { return name_; }
 
 private:
+    void check(const ByteImages& b, const ByteImages& out) const;
     template <class A>
     void run_rows(const Images<A>& a, const ByteImages& b, const ByteImages& out, int threads) const;
 

@@ -37,6 +37,8 @@ struct ConvSpec {
 
     int64_t depth() const { return in_channels / groups; }
     bool depthwise() const { return groups > 1 && depth() == 1 && out_channels == groups; }
+    // Whether a row of the filter is one run, over neighbouring pixels that must then be contiguous.
+    bool joins_pixels() const { return groups == 1 && dilation_x == 1 && kernel_width > 1; }
     int64_t weight(int64_t out, int64_t in, int64_t y, int64_t x) const {
         return weights[((out * depth() + in) * kernel_height + y) * kernel_width + x];
     }
