@@ -39,6 +39,8 @@ ALIASES = {"layer": "layer name", "num filters": "num filter", "stride": "stride
 DEFAULT_BITS = 8
 DEPTHWISE = "DP"
 DIGITS = 12
+IMAGE_CHANNELS = 4
+"""An image has at most so many."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class _Row:
 def read_topology(path: str | Path) -> list[Layer]:
     """The layers of a topology file, unpadded, as SCALE-Sim counts them.
 
-    Missing widths are 8 bits; results are stored at the width of the layer's activations. The first layer reads the
-    network's input. A layer with "DP" in its name is SCALE-Sim's depthwise convolution: every channel by itself, with
-    `Num Filter` filters each.
+    Missing widths are 8 bits; results are stored at the width of the layer's activations. The network's input is what
+    the first layer reads, if that is an image or the first layer has no windows. A layer with "DP" in its name is
+    SCALE-Sim's depthwise convolution: every channel by itself, with `Num Filter` filters each.
     Exact:   out = ceil((ifmap - filter + stride) / stride), along both axes
     raises   CostError, one line with the file's line number: a column that is missing or unknown, text in a number, a
              filter larger than its input, a sparse layer, no layers at all
@@ -87,7 +89,18 @@ def read_topology(path: str | Path) -> list[Layer]:
         layers.append(layer_of(_Row(where, dict(zip(columns, cells, strict=False)))))
     if not layers:
         raise CostError(f"topology {path}: no layers; expected one per line below the names of the columns")
-    return [replace(layers[0], from_input=True), *layers[1:]]
+    return [replace(layer, from_input=_reads_input(layer, layers[0])) for layer in layers]
+
+
+def _reads_input(layer: Layer, first: Layer) -> bool:
+    """Whether it reads the network's input, which the file does not say: an image is, for all layers of its extents.
+
+    AlexNet's first convolution stands there in two halves; a part of a network begins with some feature map.
+    """
+    if layer is first and layer.kernel == (1, 1):
+        return True
+    image = first.in_height, first.in_width, first.in_channels
+    return first.in_channels <= IMAGE_CHANNELS and (layer.in_height, layer.in_width, layer.in_channels) == image
 
 
 def _cells(line: list[str]) -> list[str]:

@@ -57,6 +57,19 @@ def test_layers_have_the_widths_that_the_file_states(path: Path) -> None:
     assert [layer.from_input for layer in layers] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("lines", "read"),
+    [
+        (["8,8,3,3,3,6,1", "8,8,3,3,3,6,1", "6,6,3,3,3,6,1"], [True, True, False]),  # an image, read twice
+        (["8,8,3,3,64,6,1", "8,8,3,3,64,6,1"], [False, False]),  # a part of a network
+        (["1,1,1,1,64,64,1", "1,1,1,1,64,64,1"], [True, False]),
+    ],
+)
+def test_what_reads_the_networks_input(path: Path, lines: list[str], read: list[bool]) -> None:
+    path.write_text("\n".join([HEADER, *(f"layer{i},{line}" for i, line in enumerate(lines))]))
+    assert [layer.from_input for layer in read_topology(path)] == read
+
+
 def test_columns_are_found_by_name(path: Path) -> None:
     path.write_text(
         "\ufefflayer NAME,Activation bits,strides,num filters,channels,"
