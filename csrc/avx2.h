@@ -106,5 +106,6 @@ extern const Rows<EpilogueRow> kAvx2Epilogues;
 extern const Rows<AddRow> kAvx2Adds;
 extern const Rows<OperandRow> kAvx2Operands;
 extern const Rows<LookupRow> kAvx2Lookups;
+extern const Rows<WinogradRow> kAvx2Winograd;
 
 }  // namespace intsim

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "scratch.h"
 #include "threads.h"
 
 namespace intsim {
@@ -31,19 +32,6 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
     return result;
 }
 
-// Memory for operands that are not plain bytes, kept by each thread from call to call.
-char* scratch(int64_t count) {
-    thread_local AlignedArray<char> memory;
-    thread_local int64_t size = 0;
-    if (size < count) {
-        memory.reset();
-        size = 0;
-        memory = allocate_aligned<char>(count);
-        size = count;
-    }
-    return memory.get();
-}
-
 }  // namespace
 
 // Where everything lies for one pair of input and output.
@@ -69,35 +57,54 @@ struct Conv::Plan {
     }
 };
 
-Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme) : spec_(std::move(spec)) {
+Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme, Method method)
+    : spec_(std::move(spec)) {
     validate(spec_);
     bounds_ = accumulator_bounds(spec_);
-    if (scheme) {
-        auto packed = pack(spec_, *scheme);
-        require(packed.has_value(), "'", spec_.name, "': the forced scheme is not exact for these weights");
-        packed_ = std::move(*packed);
-    } else {
-        packed_ = pack_fastest(spec_);
-    }
-    tiles_ = find_tiles(packed_.op, packed_.scheme);
-    if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
+    choose(scheme, method);
     std::vector<ChannelBlock> blocks;
-    for (const Panel& panel : packed_.panels) {
+    for (const ChannelBlock& outputs : outputs_) {
         first_block_.push_back(blocks.size());
-        for (const ChannelBlock& block : blocks_of_channels(panel.outputs.count))
-            blocks.push_back({panel.outputs.first + block.first, block.count});
+        for (const ChannelBlock& block : blocks_of_channels(outputs.count))
+            blocks.push_back({outputs.first + block.first, block.count});
     }
     if (epilogue != nullptr) epilogue_ = std::make_unique<Epilogue>(spec_.name, *epilogue, bounds_, blocks);
 
-    bias_ = allocate_aligned<int32_t>(packed_.panel_channels * static_cast<int64_t>(packed_.panels.size()));
+    bias_ = allocate_aligned<int32_t>(panel_channels_ * static_cast<int64_t>(outputs_.size()));
     int32_t* bias = bias_.get();
-    for (const Panel& panel : packed_.panels)
-        for (int64_t n = 0; n < packed_.panel_channels; ++n)
-            *bias++ = n < panel.outputs.count ? static_cast<int32_t>(spec_.bias[panel.outputs.first + n]) : 0;
+    for (const ChannelBlock& outputs : outputs_)
+        for (int64_t n = 0; n < panel_channels_; ++n)
+            *bias++ = n < outputs.count ? static_cast<int32_t>(spec_.bias[outputs.first + n]) : 0;
+}
+
+void Conv::choose(std::optional<Scheme> scheme, Method method) {
+    const bool either = method == Method::kFastest && !scheme;
+    if (method == Method::kWinograd || either) winograd_ = Winograd::make(spec_, bounds_);
+    require(winograd_ || method != Method::kWinograd, "'", spec_.name,
+            "': Winograd's transforms do not fit this layer");
+    if (!winograd_ || either) {
+        if (scheme) {
+            auto packed = pack(spec_, *scheme);
+            require(packed.has_value(), "'", spec_.name, "': the forced scheme is not exact for these weights");
+            packed_ = std::move(*packed);
+        } else {
+            packed_ = pack_fastest(spec_);
+        }
+        if (winograd_ && packed_.cycles <= winograd_->cycles()) winograd_.reset();
+    }
+    if (winograd_) {
+        packed_ = {};
+        outputs_ = winograd_->outputs(), panel_channels_ = 16;
+        return;
+    }
+    tiles_ = find_tiles(packed_.op, packed_.scheme);
+    if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
+    for (const Panel& panel : packed_.panels) outputs_.push_back(panel.outputs);
+    panel_channels_ = packed_.panel_channels;
 }
 
 template <class T>
-Conv::Plan Conv::plan(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const {
+void Conv::check(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const {
     const std::string& name = spec_.name;
     const auto extent = [&](int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation,
                             int64_t stride) {
@@ -124,12 +131,15 @@ Conv::Plan Conv::plan(const ByteImages& in, const Halo& padding, int pad_byte, c
     require(out.batch == in.batch && out.height == height && out.width == width && out.channels == spec_.out_channels,
             "'", name, "': output is ", out.batch, "x", out.height, "x", out.width, "x", out.channels, ", expected ",
             in.batch, "x", height, "x", width, "x", spec_.out_channels);
+}
 
+template <class T>
+Conv::Plan Conv::plan(const ByteImages& in, const Halo& padding, const Images<T>& out) const {
     Plan plan;
     plan.in = in.pixel(0, -padding.top, -padding.left);
     plan.outer = merged({{in.batch, in.image_stride, out.image_stride},
-                         {height, spec_.stride_y * in.row_stride, out.row_stride},
-                         {width, spec_.stride_x * in.pixel_stride, out.pixel_stride}});
+                         {out.height, spec_.stride_y * in.row_stride, out.row_stride},
+                         {out.width, spec_.stride_x * in.pixel_stride, out.pixel_stride}});
     plan.line = plan.outer.back();
     plan.outer.pop_back();
     plan.tiles_per_line = ceil_divide(plan.line.count, tiles_.max_rows);
@@ -207,29 +217,45 @@ void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
     });
 }
 
+// Gives accumulators to sink(panel, acc, rows, output offset, output step), both in elements.
+template <class T, class Sink>
+void Conv::run_any(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out, int threads,
+                   const Sink& sink) const {
+    check(in, padding, pad_byte, out);
+    if (!winograd_) {
+        const Plan layout = plan(in, padding, out);
+        run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
+            sink(panel, acc, rows, offset, layout.line.out_step);
+        });
+        return;
+    }
+    const auto at_pixel = [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t image, int64_t y, int64_t x) {
+        const int64_t offset = image * out.image_stride + y * out.row_stride + x * out.pixel_stride;
+        sink(panel, acc, rows, offset, 2 * out.pixel_stride);
+    };
+    winograd_->run(in, padding, out.height, out.width, threads, at_pixel);
+}
+
 void Conv::run(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out, int threads) const {
     require(epilogue_ != nullptr, "'", spec_.name, "': byte results need an epilogue");
     require(epilogue_->max_byte() <= out.max_byte, "'", spec_.name, "': results up to ", epilogue_->max_byte(),
             " do not fit an output of up to ", out.max_byte);
-    const Plan layout = plan(in, padding, pad_byte, out);
-    run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
-        const ChannelBlock& outputs = packed_.panels[panel].outputs;
-        uint8_t* to = out.pixel(0, 0, 0) + offset + outputs.first;
-        for (int64_t n = 0; n < outputs.count; n += 16)
-            epilogue_->apply(first_block_[panel] + n / 16, acc + n, packed_.panel_channels, rows, to + n,
-                             layout.line.out_step);
-    });
+    const auto sink = [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset, int64_t step) {
+        uint8_t* to = out.pixel(0, 0, 0) + offset + outputs_[panel].first;
+        for (int64_t n = 0; n < outputs_[panel].count; n += 16)
+            epilogue_->apply(first_block_[panel] + n / 16, acc + n, panel_channels_, rows, to + n, step);
+    };
+    run_any(in, padding, pad_byte, out, threads, sink);
 }
 
 void Conv::run(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out, int threads) const {
     require(epilogue_ == nullptr, "'", spec_.name, "': accumulators cannot be had from behind an epilogue");
-    const Plan layout = plan(in, padding, pad_byte, out);
-    run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
-        const ChannelBlock& outputs = packed_.panels[panel].outputs;
-        int32_t* to = out.pixel(0, 0, 0) + offset + outputs.first;
+    const auto sink = [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset, int64_t step) {
+        int32_t* to = out.pixel(0, 0, 0) + offset + outputs_[panel].first;
         for (int64_t row = 0; row < rows; ++row)
-            std::copy_n(acc + packed_.panel_channels * row, outputs.count, to + row * layout.line.out_step);
-    });
+            std::copy_n(acc + panel_channels_ * row, outputs_[panel].count, to + row * step);
+    };
+    run_any(in, padding, pad_byte, out, threads, sink);
 }
 
 }  // namespace intsim

@@ -10,14 +10,18 @@
 #include <memory>
 
 #include "pack.h"
+#include "winograd.h"
 
 namespace intsim {
+
+// How to go about it: directly, by Winograd's transforms, or whichever takes fewer cycles.
+enum class Method { kFastest, kDirect, kWinograd };
 
 class Conv {
 public:
     // Without an epilogue the result is int32 accumulators. Throws std::invalid_argument, naming the layer, for what no
-    // kernel computes exactly; a given scheme is forced, else the fastest is taken.
-    Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme);
+    // kernel computes exactly; a given scheme is forced (and direct), else the fastest is taken.
+    Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme, Method method = Method::kFastest);
 
     // Pads by reading the input's halo, which must be large enough and hold `pad_byte`.
     void run(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out, int threads) const;
@@ -25,20 +29,31 @@ public:
 
     const ConvSpec& spec() const { return spec_; }
     const Bounds& bounds() const { return bounds_; }
-    const PackedWeights& packed() const { return packed_; }
-    const KernelInfo& kernel() const { return *tiles_.info; }
+    const KernelInfo& kernel() const { return winograd_ ? winograd_->kernel() : *tiles_.info; }
+    bool by_winograd() const { return winograd_ != nullptr; }
+    int64_t flushes() const { return winograd_ ? winograd_->flushes() : packed_.flushes; }
+    int64_t quads() const { return winograd_ ? winograd_->quads() : packed_.quads; }
     const Epilogue* epilogue() const { return epilogue_.get(); }
 
 private:
     struct Plan;
     template <class T>
-    Plan plan(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const;
+    void check(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const;
+    template <class T>
+    Plan plan(const ByteImages& in, const Halo& padding, const Images<T>& out) const;
+    void choose(std::optional<Scheme> scheme, Method method);
+    template <class T, class Sink>
+    void run_any(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out, int threads,
+                 const Sink& sink) const;
     template <class Sink>
     void run_tiles(const Plan& plan, int threads, const Sink& sink) const;
 
     ConvSpec spec_;
     Bounds bounds_;
+    std::unique_ptr<Winograd> winograd_;  // if not null, what follows is not there
     PackedWeights packed_;
+    std::vector<ChannelBlock> outputs_;  // of each panel
+    int64_t panel_channels_ = 0;
     TileKernels tiles_;
     OperandKernel make_operands_ = nullptr;  // where the scheme does not take bytes as they are
     std::unique_ptr<Epilogue> epilogue_;

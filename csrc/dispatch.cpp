@@ -78,12 +78,17 @@ const LookupRow& find_lookup() {
     return find(&KernelTable::lookups, [](const LookupRow&) { return true; });
 }
 
+const WinogradRow& find_winograd() {
+    return find(&KernelTable::winograd, [](const WinogradRow&) { return true; });
+}
+
 std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
         append(table->gemm, all), append(table->depthwise, all), append(table->roof, all);
         append(table->epilogues, all);
         append(table->adds, all), append(table->operands, all), append(table->lookups, all);
+        append(table->winograd, all);
     }
     return all;
 }

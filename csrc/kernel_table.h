@@ -193,6 +193,30 @@ struct Rows {
     int count;
 };
 
+// Transforms of winograd.h for 16 channels at a time. Inputs become int16, or bytes after `move` is added at every
+// place but the product of two sums; `step` bytes lie between places, and whole vectors of 16 channels are written.
+struct WinogradInput {
+    const uint8_t* pixels[4][4];
+    int64_t channels;
+    int32_t move;
+    void* out;
+    int64_t step;
+};
+// Sums [place][row][16] become accumulators [2x2 outputs][row][16]; `step` elements lie between places.
+struct WinogradOutput {
+    const int32_t* sums;
+    int64_t step;
+    int64_t rows;
+    int32_t* acc;
+    int64_t acc_step;  // elements between the four outputs
+};
+struct WinogradRow {
+    KernelInfo info;
+    void (*to_bytes)(const WinogradInput&);
+    void (*to_words)(const WinogradInput&);
+    void (*to_outputs)(const WinogradOutput&);
+};
+
 // What one instruction set has. Kinds that a table lacks are taken from the portable one.
 struct KernelTable {
     const char* isa;
@@ -203,6 +227,7 @@ struct KernelTable {
     const Rows<AddRow>* adds;
     const Rows<OperandRow>* operands;
     const Rows<LookupRow>* lookups;
+    const Rows<WinogradRow>* winograd = nullptr;
 };
 
 extern const KernelTable kPortableKernels;
