@@ -97,7 +97,10 @@ void Conv::choose(std::optional<Scheme> scheme, Method method) {
         outputs_ = winograd_->outputs(), panel_channels_ = 16;
         return;
     }
-    tiles_ = find_tiles(packed_.op, packed_.scheme);
+    if (packed_.op == TileOp::kStrip)
+        strip_ = &find_strip();
+    else
+        tiles_ = find_tiles(packed_.op, packed_.scheme);
     if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
     for (const Panel& panel : packed_.panels) outputs_.push_back(panel.outputs);
     panel_channels_ = packed_.panel_channels;
@@ -159,7 +162,7 @@ Conv::Plan Conv::plan(const ByteImages& in, const Halo& padding, const Images<T>
     return plan;
 }
 
-// Computes every tile and gives it to sink(panel, acc, rows, output offset in elements).
+// Computes every tile and gives it to sink(panel, acc, pixels, output offset and step in elements).
 template <class Sink>
 void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
     const int64_t rows_per_tile = ceil_divide(plan.line.count, plan.tiles_per_line);
@@ -207,11 +210,36 @@ void Conv::run_tiles(const Plan& plan, int threads, const Sink& sink) const {
                 const int64_t offset = in_start + pixel * plan.line.in_step - base;
                 tiles_.run[rows]({operands + offset * packed_.operand_bytes, plan.line.in_step * packed_.operand_bytes,
                                   runs, run_count, panel, acc});
-                sink(p, acc, rows, out_start + pixel * plan.line.out_step);
+                sink(p, acc, rows, out_start + pixel * plan.line.out_step, plan.line.out_step);
                 if (++index == plan.tiles_per_line) {
                     index = 0;
                     std::tie(in_start, out_start) = plan.start_of_line(++line);
                 }
+            }
+        }
+    });
+}
+
+// The same for strips: two rows of some pixels at a time, all panels in turn while their inputs are in the first cache.
+template <class T, class Sink>
+void Conv::run_strips(const ByteImages& in, const Halo& padding, const Images<T>& out, int threads,
+                      const Sink& sink) const {
+    const int64_t row_pairs = ceil_divide(out.height, 2), strips = ceil_divide(out.width, kMaxStripPixels);
+    parallel_for(out.batch * row_pairs, threads, [&](int64_t task) {
+        alignas(64) int32_t acc[2 * kMaxStripPixels * 16 + kAccumulatorSlack];
+        const int64_t image = task / row_pairs, y = task % row_pairs * 2;
+        for (int64_t index = 0; index < strips; ++index) {
+            const int64_t x = index * out.width / strips, end = (index + 1) * out.width / strips;
+            const uint8_t* from = in.pixel(image, y * spec_.stride_y - padding.top, x * spec_.stride_x - padding.left);
+            Strip strip{from, in.row_stride, in.pixel_stride, spec_.stride_y, spec_.stride_x,
+                        0,    end - x,       nullptr,         bias_.get(),    acc};
+            strip.rows = std::min<int64_t>(2, out.height - y);
+            for (size_t p = 0; p < packed_.panels.size(); ++p, strip.operand += 16, strip.bias += 16) {
+                strip.panel = packed_.data(packed_.panels[p]);
+                strip_->run(strip);
+                for (int64_t row = 0; row < strip.rows; ++row)
+                    sink(static_cast<int64_t>(p), acc + row * kMaxStripPixels * 16, strip.pixels,
+                         out.pixel(image, y + row, x) - out.pixel(0, 0, 0), out.pixel_stride);
             }
         }
     });
@@ -222,13 +250,8 @@ template <class T, class Sink>
 void Conv::run_any(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out, int threads,
                    const Sink& sink) const {
     check(in, padding, pad_byte, out);
-    if (!winograd_) {
-        const Plan layout = plan(in, padding, out);
-        run_tiles(layout, threads, [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t offset) {
-            sink(panel, acc, rows, offset, layout.line.out_step);
-        });
-        return;
-    }
+    if (strip_ != nullptr) return run_strips(in, padding, out, threads, sink);
+    if (!winograd_) return run_tiles(plan(in, padding, out), threads, sink);
     const auto at_pixel = [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t image, int64_t y, int64_t x) {
         const int64_t offset = image * out.image_stride + y * out.row_stride + x * out.pixel_stride;
         sink(panel, acc, rows, offset, 2 * out.pixel_stride);

@@ -29,7 +29,7 @@ public:
 
     const ConvSpec& spec() const { return spec_; }
     const Bounds& bounds() const { return bounds_; }
-    const KernelInfo& kernel() const { return winograd_ ? winograd_->kernel() : *tiles_.info; }
+    const KernelInfo& kernel() const { return winograd_ ? winograd_->kernel() : strip_ ? strip_->info : *tiles_.info; }
     bool by_winograd() const { return winograd_ != nullptr; }
     int64_t flushes() const { return winograd_ ? winograd_->flushes() : packed_.flushes; }
     int64_t quads() const { return winograd_ ? winograd_->quads() : packed_.quads; }
@@ -47,6 +47,9 @@ private:
                  const Sink& sink) const;
     template <class Sink>
     void run_tiles(const Plan& plan, int threads, const Sink& sink) const;
+    template <class T, class Sink>
+    void run_strips(const ByteImages& in, const Halo& padding, const Images<T>& out, int threads,
+                    const Sink& sink) const;
 
     ConvSpec spec_;
     Bounds bounds_;
@@ -55,6 +58,7 @@ private:
     std::vector<ChannelBlock> outputs_;  // of each panel
     int64_t panel_channels_ = 0;
     TileKernels tiles_;
+    const StripRow* strip_ = nullptr;        // instead of tiles
     OperandKernel make_operands_ = nullptr;  // where the scheme does not take bytes as they are
     std::unique_ptr<Epilogue> epilogue_;
     std::vector<size_t> first_block_;  // of the epilogue, for each panel

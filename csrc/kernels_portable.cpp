@@ -65,6 +65,24 @@ void depthwise_w16(const Tile& tile) {
     }
 }
 
+// Rows of the filter by the pairs that a strip's panel has: those of the first output row, which starts with a pair.
+void strip_w16(const Strip& strip) {
+    const int16_t* panel = static_cast<const int16_t*>(strip.panel);
+    for (int64_t row = 0; row < strip.rows; ++row)
+        for (int64_t x = 0; x < strip.pixels; ++x)
+            for (int c = 0; c < 16; ++c) {
+                const uint8_t* a = strip.operand + row * strip.stride_y * strip.row_stride +
+                                   x * strip.stride_x * strip.pixel_stride + c;
+                int32_t sum = strip.bias[c];
+                for (int tap = 0; tap < 9; ++tap) {
+                    const int y = tap / 3, column = tap % 3;
+                    const int16_t weight = panel[192 * (c / 8) + 64 * column + 16 * (y / 2) + 2 * (c % 8) + y % 2];
+                    sum += a[y * strip.row_stride + column * strip.pixel_stride] * weight;
+                }
+                strip.acc[(row * kMaxStripPixels + x) * 16 + c] = sum;
+            }
+}
+
 void float32_roof(const Tile& tile) {
     const float* panel = static_cast<const float*>(tile.panel);
     const float* operand = static_cast<const float*>(tile.operand);
@@ -202,6 +220,8 @@ constexpr TileRow kGemm[] = {
     TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes), TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
+constexpr StripRow kStrip = {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, strip_w16};
+
 constexpr TileRow kRoof = {{"roof_f32f32_float32_portable_4x16", "roof", "float32", "portable", 4, 16, 32, 32},
                            Scheme::kFloat32,
                            float32_roof};
@@ -265,6 +285,7 @@ constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
 }
 
 constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
+constexpr Rows<StripRow> kStripRows = {&kStrip, 1};
 constexpr Rows<TileRow> kRoofRows = {&kRoof, 1};
 constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
 constexpr Rows<AddRow> kAddRows = rows_of(kAdds);
@@ -274,7 +295,7 @@ constexpr Rows<WinogradRow> kWinogradRows = {&kWinograd, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable", &kGemmRows,    &kDepthwiseRows, &kRoofRows,    &kEpilogueRows,
-                                      &kAddRows,  &kOperandRows, &kLookupRows,    &kWinogradRows};
+const KernelTable kPortableKernels = {"portable",     &kGemmRows, &kDepthwiseRows, &kStripRows,  &kRoofRows,
+                                      &kEpilogueRows, &kAddRows,  &kOperandRows,   &kLookupRows, &kWinogradRows};
 
 }  // namespace intsim
