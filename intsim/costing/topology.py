@@ -38,7 +38,9 @@ ALIASES = {"layer": "layer name", "num filters": "num filter", "stride": "stride
 
 DEFAULT_BITS = 8
 DEPTHWISE = "DP"
-DIGITS = 12
+DIGITS = 9
+MOST_MACS = 2**50
+"""Of a layer that somebody could mean."""
 IMAGE_CHANNELS = 4
 """An image has at most so many."""
 
@@ -57,7 +59,9 @@ class _Row:
         number = int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else 0
         if number == 0:
             got = f"got '{text[:40]}'" if text else "the cell is empty"
-            raise CostError(f"{self.where}: column '{column}': expected a whole number above 0, {got}")
+            raise CostError(
+                f"{self.where}: column '{column}': expected a whole number from 1 to {10**DIGITS - 1}, {got}"
+            )
         return number
 
 
@@ -86,7 +90,10 @@ def read_topology(path: str | Path) -> list[Layer]:
         where = f"topology {path}, line {number}"
         if len(cells) > len(columns):
             raise CostError(f"{where}: expected {len(columns)} cells, as the first line names, got {len(cells)}")
-        layers.append(layer_of(_Row(where, dict(zip(columns, cells, strict=False)))))
+        layer = layer_of(_Row(where, dict(zip(columns, cells, strict=False))))
+        if layer.macs > MOST_MACS:
+            raise CostError(f"{where}: the layer has {layer.macs:.1e} products; correct its extents")
+        layers.append(layer)
     if not layers:
         raise CostError(f"topology {path}: no layers; expected one per line below the names of the columns")
     return [replace(layer, from_input=_reads_input(layer, layers[0])) for layer in layers]
