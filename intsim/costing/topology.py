@@ -78,9 +78,9 @@ def read_topology(path: str | Path) -> list[Layer]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [(number, _cells(line)) for number, line in enumerate(csv.reader(text.splitlines()), start=1)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CostError(f"topology {path}: cannot be read: {error}") from None
-    lines = [(number, _cells(line)) for number, line in enumerate(csv.reader(text.splitlines()), start=1)]
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         raise CostError(f"topology {path}: the file is empty; its first line must name the columns")

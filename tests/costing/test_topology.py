@@ -134,3 +134,12 @@ def test_a_file_that_cannot_be_read(path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CostError, match="cannot be read"):
         read_topology(path)
+    path.write_text(f"{HEADER}\n{'x' * 200_000},8,8,3,3,4,4,1")
+    with pytest.raises(CostError, match="cannot be read: field larger than field limit"):
+        read_topology(path)
+
+
+def test_extents_that_nobody_could_mean(path: Path) -> None:
+    path.write_text(f"{HEADER}\na,100000,100000,3,3,100000,100000,1")
+    with pytest.raises(CostError, match=r"line 2: the layer has 9\.0e\+20 products; correct its extents"):
+        read_topology(path)
