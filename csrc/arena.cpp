@@ -37,8 +37,8 @@ Arena place_in_arena(const std::vector<Lifetime>& blocks) {
         for (size_t other = 0; other < blocks.size(); ++other)
             if (arena.offsets[other] >= 0 && blocks[other].first <= blocks[i].last &&
                 blocks[i].first <= blocks[other].last)
-                spans.push_back({arena.offsets[other],
-                                 arena.offsets[other] + round_up(blocks[other].bytes, kArenaAlignment)});
+                spans.push_back(
+                    {arena.offsets[other], arena.offsets[other] + round_up(blocks[other].bytes, kArenaAlignment)});
         std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
         arena.offsets[i] = best_gap(spans, blocks[i].bytes);
         int64_t end = 0;

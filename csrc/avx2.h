@@ -32,14 +32,13 @@ inline void store_bytes(uint8_t* to, __m128i bytes, int64_t channels) {
     for (int64_t c = 0; c < channels % 8; ++c, rest >>= 8) to[c] = static_cast<uint8_t>(rest);
 }
 
-// Bytes of two pixels from 4 x 8 int32 in order, clipped to low..high (both in 0..255), and stored.
-inline void store_two_pixels(const __m256i (&values)[4], int32_t low, int32_t high, uint8_t* first, uint8_t* second,
-                             int64_t channels) {
-    __m256i bytes =
-        _mm256_packus_epi16(_mm256_packs_epi32(values[0], values[1]), _mm256_packs_epi32(values[2], values[3]));
-    bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(low)));
-    bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(high)));
-    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+// 4 x 8 int32 in order -> the bytes of two pixels in order, saturating.
+inline __m256i two_pixels(__m256i first_low, __m256i first_high, __m256i second_low, __m256i second_high) {
+    const __m256i bytes =
+        _mm256_packus_epi16(_mm256_packs_epi32(first_low, first_high), _mm256_packs_epi32(second_low, second_high));
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+inline void store_two_pixels(__m256i bytes, uint8_t* first, uint8_t* second, int64_t channels) {
     store_bytes(first, _mm256_castsi256_si128(bytes), channels);
     store_bytes(second, _mm256_extracti128_si256(bytes, 1), channels);
 }
@@ -101,10 +100,12 @@ inline __m256i narrow64(__m256i first, __m256i second) {
 // The rows of each file, gathered in kernels_avx2.cpp.
 extern const Rows<TileRow> kAvx2Gemm;
 extern const Rows<TileRow> kAvx2Depthwise;
+extern const Rows<StripRow> kAvx2Strips;
 extern const Rows<TileRow> kAvx2Roof;
 extern const Rows<EpilogueRow> kAvx2Epilogues;
 extern const Rows<AddRow> kAvx2Adds;
 extern const Rows<OperandRow> kAvx2Operands;
 extern const Rows<LookupRow> kAvx2Lookups;
+extern const Rows<WinogradRow> kAvx2Winograd;
 
 }  // namespace intsim

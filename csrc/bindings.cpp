@@ -78,9 +78,10 @@ std::shared_ptr<Conv> make_conv(const std::string& name, const Int64Array& weigh
     spec.dilation_y = dilation[0], spec.dilation_x = dilation[1];
     spec.act_bits = act_bits;
     spec.weights = to_vector(weights), spec.bias = to_vector(bias);
-    const std::optional<Scheme> forced = parse_scheme(scheme);
+    const Method method = scheme == "winograd" ? Method::kWinograd : Method::kFastest;
+    const std::optional<Scheme> forced = method == Method::kWinograd ? std::nullopt : parse_scheme(scheme);
     py::gil_scoped_release release;
-    return std::make_shared<Conv>(std::move(spec), epilogue ? &*epilogue : nullptr, forced);
+    return std::make_shared<Conv>(std::move(spec), epilogue ? &*epilogue : nullptr, forced, method);
 }
 
 ScaleSpec scale_spec(const Int64Array& multiplier, const Int64Array& shift, const std::string& rounding,
@@ -207,7 +208,8 @@ void bind_epilogues(py::module_& module) {
     py::class_<ThresholdSpec>(module, "ThresholdSpec", "code = base + the number of thresholds that acc reaches.")
         .def(py::init(&threshold_spec), "thresholds"_a, "base"_a, "strict"_a, "descending"_a, "out_bits"_a,
              "out_min"_a);
-    py::class_<Requantize, std::shared_ptr<Requantize>>(module, "Requantize", "An epilogue for accumulators that stand in memory.")
+    py::class_<Requantize, std::shared_ptr<Requantize>>(module, "Requantize",
+                                                        "An epilogue for accumulators that stand in memory.")
         .def(py::init<const std::string&, const EpilogueSpec&, int64_t, int64_t>(), "name"_a, "spec"_a,
              "low"_a = std::numeric_limits<int32_t>::min(), "high"_a = std::numeric_limits<int32_t>::max())
         .def("run", &Requantize::run, "in_"_a, "out"_a, "threads"_a, ReleaseGil());
@@ -231,15 +233,18 @@ void bind_conv(py::module_& module) {
                   int threads) { run(conv, in, padding, pad_byte, out, threads); },
             "in_"_a, "padding"_a, "pad_byte"_a, "out"_a, "threads"_a, ReleaseGil())
         .def_property_readonly("scheme", [](const Conv& conv) { return conv.kernel().scheme; })
-        .def_property_readonly("kernel", [](const Conv& conv) { return conv.kernel().name; })
+        .def_property_readonly("winograd", &Conv::by_winograd, "Whether tiles of transformed numbers are multiplied.")
+        .def_property_readonly(
+            "kernel",
+            [](const Conv& conv) { return (conv.by_winograd() ? "winograd_" : "") + std::string(conv.kernel().name); })
         .def_property_readonly(
             "epilogue_kernel",
             [](const Conv& conv) { return conv.epilogue() ? conv.epilogue()->kernel().name : nullptr; })
         .def_property_readonly(
-            "flushes", [](const Conv& conv) { return conv.packed().flushes; },
+            "flushes", [](const Conv& conv) { return conv.flushes(); },
             "Times that narrow lanes are widened, over all panels.")
         .def_property_readonly(
-            "quads", [](const Conv& conv) { return conv.packed().quads; }, "Steps of 4 k, over all panels.")
+            "quads", [](const Conv& conv) { return conv.quads(); }, "Steps of 4 k, over all panels.")
         .def_property_readonly("acc_low", [](const Conv& conv) { return conv.bounds().low; })
         .def_property_readonly("acc_high", [](const Conv& conv) { return conv.bounds().high; });
 }

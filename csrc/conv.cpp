@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "scratch.h"
 #include "threads.h"
 
 namespace intsim {
@@ -33,19 +34,6 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
     return result;
 }
 
-// Memory for operands that are not plain bytes, kept by each thread from call to call.
-char* scratch(int64_t count) {
-    thread_local AlignedArray<char> memory;
-    thread_local int64_t size = 0;
-    if (size < count) {
-        memory.reset();
-        size = 0;
-        memory = allocate_aligned<char>(count);
-        size = count;
-    }
-    return memory.get();
-}
-
 }  // namespace
 
 // Where everything lies between one input and one output.
@@ -73,41 +61,75 @@ struct Conv::Route {
     }
 };
 
-// Where a tile's first pixel belongs, and how far apart its pixels are: elements of the output, bytes of the stream.
+// Where the first of some pixels belongs, and how far apart they are: elements of the output, bytes of the stream.
 struct Conv::Spot {
     int64_t out, out_step, stream, stream_step;
+
+    // Pixels from (y, x) on, every `apart`-th of a row.
+    template <class T>
+    Spot(const Images<T>& to, const ByteImages* from, int64_t image, int64_t y, int64_t x, int64_t apart)
+        : out(to.pixel(image, y, x) - to.pixel(0, 0, 0)),
+          out_step(apart * to.pixel_stride),
+          stream(from ? from->pixel(image, y, x) - from->pixel(0, 0, 0) : 0),
+          stream_step(from ? apart * from->pixel_stride : 0) {}
+    Spot(const Loop& line, const Loop& start, int64_t pixel)
+        : out(start.out_step + pixel * line.out_step),
+          out_step(line.out_step),
+          stream(start.stream_step + pixel * line.stream_step),
+          stream_step(line.stream_step) {}
 };
 
-Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme) : spec_(std::move(spec)) {
+Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme, Method method)
+    : spec_(std::move(spec)) {
     validate(spec_);
     bounds_ = accumulator_bounds(spec_);
-    if (scheme) {
-        auto packed = pack(spec_, *scheme);
-        require(packed.has_value(), "'", spec_.name, "': the forced scheme is not exact for these weights");
-        packed_ = std::move(*packed);
-    } else {
-        packed_ = pack_fastest(spec_);
-    }
-    tiles_ = find_tiles(packed_.op, packed_.scheme);
-    if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
+    choose(scheme, method);
     std::vector<ChannelBlock> blocks;
-    for (const Panel& panel : packed_.panels) {
+    for (const ChannelBlock& outputs : outputs_) {
         first_block_.push_back(blocks.size());
-        for (const ChannelBlock& block : blocks_of_channels(panel.outputs.count))
-            blocks.push_back({panel.outputs.first + block.first, block.count});
+        for (const ChannelBlock& block : blocks_of_channels(outputs.count))
+            blocks.push_back({outputs.first + block.first, block.count});
     }
     if (epilogue != nullptr) epilogue_ = std::make_unique<Epilogue>(spec_.name, *epilogue, bounds_, blocks);
 
-    bias_ = allocate_aligned<int32_t>(packed_.panel_channels * static_cast<int64_t>(packed_.panels.size()));
+    bias_ = allocate_aligned<int32_t>(panel_channels_ * static_cast<int64_t>(outputs_.size()));
     int32_t* bias = bias_.get();
-    for (const Panel& panel : packed_.panels)
-        for (int64_t n = 0; n < packed_.panel_channels; ++n)
-            *bias++ = n < panel.outputs.count ? static_cast<int32_t>(spec_.bias[panel.outputs.first + n]) : 0;
+    for (const ChannelBlock& outputs : outputs_)
+        for (int64_t n = 0; n < panel_channels_; ++n)
+            *bias++ = n < outputs.count ? static_cast<int32_t>(spec_.bias[outputs.first + n]) : 0;
+}
+
+void Conv::choose(std::optional<Scheme> scheme, Method method) {
+    const bool either = method == Method::kFastest && !scheme;
+    if (method == Method::kWinograd || either) winograd_ = Winograd::make(spec_, bounds_);
+    require(winograd_ || method != Method::kWinograd, "'", spec_.name,
+            "': Winograd's transforms do not fit this layer");
+    if (!winograd_ || either) {
+        if (scheme) {
+            auto packed = pack(spec_, *scheme);
+            require(packed.has_value(), "'", spec_.name, "': the forced scheme is not exact for these weights");
+            packed_ = std::move(*packed);
+        } else {
+            packed_ = pack_fastest(spec_);
+        }
+        if (winograd_ && packed_.cycles <= winograd_->cycles()) winograd_.reset();
+    }
+    if (winograd_) {
+        packed_ = {};
+        outputs_ = winograd_->outputs(), panel_channels_ = 16;
+        return;
+    }
+    if (packed_.op == TileOp::kStrip)
+        strip_ = &find_strip();
+    else
+        tiles_ = find_tiles(packed_.op, packed_.scheme);
+    if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
+    for (const Panel& panel : packed_.panels) outputs_.push_back(panel.outputs);
+    panel_channels_ = packed_.panel_channels;
 }
 
 template <class T>
-Conv::Route Conv::route(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out,
-                        const ByteImages* stream) const {
+void Conv::check(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const {
     const std::string& name = spec_.name;
     const auto extent = [&](int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation,
                             int64_t stride) {
@@ -134,15 +156,19 @@ Conv::Route Conv::route(const ByteImages& in, const Halo& padding, int pad_byte,
     require(out.batch == in.batch && out.height == height && out.width == width && out.channels == spec_.out_channels,
             "'", name, "': output is ", out.batch, "x", out.height, "x", out.width, "x", out.channels, ", expected ",
             in.batch, "x", height, "x", width, "x", spec_.out_channels);
-
     require(!spec_.joins_pixels() || in.pixel_stride == round_up(in.channels, 4), "'", name, "': input pixels are ",
             in.pixel_stride, " bytes apart, expected ", round_up(in.channels, 4));
+}
 
+template <class T>
+Conv::Route Conv::route(const ByteImages& in, const Halo& padding, const Images<T>& out,
+                        const ByteImages* stream) const {
     Route route;
     route.in = in.pixel(0, -padding.top, -padding.left);
-    route.outer = merged({{in.batch, in.image_stride, out.image_stride, stream ? stream->image_stride : 0},
-                         {height, spec_.stride_y * in.row_stride, out.row_stride, stream ? stream->row_stride : 0},
-                         {width, spec_.stride_x * in.pixel_stride, out.pixel_stride, stream ? stream->pixel_stride : 0}});
+    route.outer =
+        merged({{in.batch, in.image_stride, out.image_stride, stream ? stream->image_stride : 0},
+                {out.height, spec_.stride_y * in.row_stride, out.row_stride, stream ? stream->row_stride : 0},
+                {out.width, spec_.stride_x * in.pixel_stride, out.pixel_stride, stream ? stream->pixel_stride : 0}});
     route.line = route.outer.back();
     route.outer.pop_back();
     route.tiles_per_line = ceil_divide(route.line.count, tiles_.max_rows);
@@ -162,7 +188,7 @@ Conv::Route Conv::route(const ByteImages& in, const Halo& padding, int pad_byte,
     return route;
 }
 
-// Computes every tile and gives it to sink(panel, acc, rows, spot).
+// Computes every tile and gives it to sink(panel, acc, pixels, spot).
 template <class Sink>
 void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
     const int64_t rows_per_tile = ceil_divide(route.line.count, route.tiles_per_line);
@@ -210,9 +236,7 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
                 const int64_t offset = start.in_step + pixel * route.line.in_step - base;
                 tiles_.run[rows]({operands + offset * packed_.operand_bytes, route.line.in_step * packed_.operand_bytes,
                                   runs, run_count, panel, acc});
-                sink(p, acc, rows,
-                     Spot{start.out_step + pixel * route.line.out_step, route.line.out_step,
-                          start.stream_step + pixel * route.line.stream_step, route.line.stream_step});
+                sink(p, acc, rows, Spot(route.line, start, pixel));
                 if (++index == route.tiles_per_line) {
                     index = 0;
                     start = route.start_of_line(++line);
@@ -222,52 +246,84 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
     });
 }
 
-template <class Sink>
-Conv::Bound Conv::bound(Route route, const Sink& sink) const {
-    return [this, route = std::move(route), sink](int threads) { run_tiles(route, threads, sink); };
+// The same for strips: two rows of some pixels at a time, all panels in turn while their inputs are in the first cache.
+template <class T, class Sink>
+void Conv::run_strips(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream,
+                      int threads, const Sink& sink) const {
+    const int64_t row_pairs = ceil_divide(out.height, 2), strips = ceil_divide(out.width, kMaxStripPixels);
+    parallel_for(out.batch * row_pairs, threads, [&](int64_t task) {
+        alignas(64) int32_t acc[2 * kMaxStripPixels * 16 + kAccumulatorSlack];
+        const int64_t image = task / row_pairs, y = task % row_pairs * 2;
+        for (int64_t index = 0; index < strips; ++index) {
+            const int64_t x = index * out.width / strips, end = (index + 1) * out.width / strips;
+            const uint8_t* from = in.pixel(image, y * spec_.stride_y - padding.top, x * spec_.stride_x - padding.left);
+            Strip strip{from, in.row_stride, in.pixel_stride, spec_.stride_y, spec_.stride_x,
+                        0,    end - x,       nullptr,         bias_.get(),    acc};
+            strip.rows = std::min<int64_t>(2, out.height - y);
+            for (size_t p = 0; p < packed_.panels.size(); ++p, strip.operand += 16, strip.bias += 16) {
+                strip.panel = packed_.data(packed_.panels[p]);
+                strip_->run(strip);
+                for (int64_t row = 0; row < strip.rows; ++row)
+                    sink(static_cast<int64_t>(p), acc + row * kMaxStripPixels * 16, strip.pixels,
+                         Spot(out, stream, image, y + row, x, 1));
+            }
+        }
+    });
+}
+
+template <class T, class Sink>
+Conv::Bound Conv::bind_to(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out,
+                          const ByteImages* stream, const Sink& sink) const {
+    check(in, padding, pad_byte, out);
+    if (strip_ != nullptr) return [=, &in, &out](int threads) { run_strips(in, padding, out, stream, threads, sink); };
+    if (!winograd_)
+        return [this, sink, route = route(in, padding, out, stream)](int threads) { run_tiles(route, threads, sink); };
+    return [=, &in, &out](int threads) {
+        const auto at_pixel = [&](int64_t panel, const int32_t* acc, int64_t rows, int64_t image, int64_t y,
+                                  int64_t x) { sink(panel, acc, rows, Spot(out, stream, image, y, x, 2)); };
+        winograd_->run(in, padding, out.height, out.width, threads, at_pixel);
+    };
 }
 
 Conv::Bound Conv::bind(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out) const {
     require(epilogue_ != nullptr, "'", spec_.name, "': byte results need an epilogue");
     require(epilogue_->max_byte() <= out.max_byte, "'", spec_.name, "': results up to ", epilogue_->max_byte(),
             " do not fit an output of up to ", out.max_byte);
-    return bound(route(in, padding, pad_byte, out, nullptr),
-                 [this, base = out.pixel(0, 0, 0)](int64_t panel, const int32_t* acc, int64_t rows, const Spot& spot) {
-                     const ChannelBlock& outputs = packed_.panels[panel].outputs;
-                     uint8_t* to = base + spot.out + outputs.first;
-                     for (int64_t n = 0; n < outputs.count; n += 16)
-                         epilogue_->apply(first_block_[panel] + n / 16, acc + n, packed_.panel_channels, rows, to + n,
-                                          spot.out_step);
-                 });
+    const auto sink = [this, base = out.pixel(0, 0, 0)](int64_t panel, const int32_t* acc, int64_t rows,
+                                                        const Spot& spot) {
+        uint8_t* to = base + spot.out + outputs_[panel].first;
+        for (int64_t n = 0; n < outputs_[panel].count; n += 16)
+            epilogue_->apply(first_block_[panel] + n / 16, acc + n, panel_channels_, rows, to + n, spot.out_step);
+    };
+    return bind_to(in, padding, pad_byte, out, nullptr, sink);
 }
 
 Conv::Bound Conv::bind(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out) const {
     require(epilogue_ == nullptr, "'", spec_.name, "': accumulators cannot be had from behind an epilogue");
-    return bound(route(in, padding, pad_byte, out, nullptr),
-                 [this, base = out.pixel(0, 0, 0)](int64_t panel, const int32_t* acc, int64_t rows, const Spot& spot) {
-                     const ChannelBlock& outputs = packed_.panels[panel].outputs;
-                     int32_t* to = base + spot.out + outputs.first;
-                     for (int64_t row = 0; row < rows; ++row)
-                         std::copy_n(acc + packed_.panel_channels * row, outputs.count, to + row * spot.out_step);
-                 });
+    const auto sink = [this, base = out.pixel(0, 0, 0)](int64_t panel, const int32_t* acc, int64_t rows,
+                                                        const Spot& spot) {
+        int32_t* to = base + spot.out + outputs_[panel].first;
+        for (int64_t row = 0; row < rows; ++row)
+            std::copy_n(acc + panel_channels_ * row, outputs_[panel].count, to + row * spot.out_step);
+    };
+    return bind_to<int32_t>(in, padding, pad_byte, out, nullptr, sink);
 }
 
 Conv::Bound Conv::bind(const ByteImages& in, const Halo& padding, int pad_byte, const Add& add,
                        const ByteImages& stream, const ByteImages& out) const {
     require(epilogue_ == nullptr, "'", spec_.name, "': an epilogue and an addition");
-    require(spec_.groups == 1 || packed_.op == TileOp::kDepthwise, "'", spec_.name,
+    require(spec_.groups == 1 || spec_.depthwise(), "'", spec_.name,
             "': panels of a grouped convolution are not the addition's blocks");
     add.check_accumulators(stream, out);
-    return bound(route(in, padding, pad_byte, out, &stream),
-                 [this, &add, base = out.pixel(0, 0, 0), other = stream.pixel(0, 0, 0)](
-                     int64_t panel, const int32_t* acc, int64_t rows, const Spot& spot) {
-                     const ChannelBlock& outputs = packed_.panels[panel].outputs;
-                     for (int64_t n = 0; n < outputs.count; n += 16) {
-                         const int64_t channel = outputs.first + n;
-                         add.apply(channel / 16, acc + n, packed_.panel_channels, other + spot.stream + channel,
-                                   spot.stream_step, base + spot.out + channel, spot.out_step, rows);
-                     }
-                 });
+    const auto sink = [this, &add, base = out.pixel(0, 0, 0), other = stream.pixel(0, 0, 0)](
+                          int64_t panel, const int32_t* acc, int64_t rows, const Spot& spot) {
+        for (int64_t n = 0; n < outputs_[panel].count; n += 16) {
+            const int64_t channel = outputs_[panel].first + n;
+            add.apply(channel / 16, acc + n, panel_channels_, other + spot.stream + channel, spot.stream_step,
+                      base + spot.out + channel, spot.out_step, rows);
+        }
+    };
+    return bind_to(in, padding, pad_byte, out, &stream, sink);
 }
 
 }  // namespace intsim

@@ -12,46 +12,62 @@
 
 #include "elementwise.h"
 #include "pack.h"
+#include "winograd.h"
 
 namespace intsim {
+
+// How to go about it: directly, by Winograd's transforms, or whichever takes fewer cycles.
+enum class Method { kFastest, kDirect, kWinograd };
 
 class Conv {
 public:
     // Without an epilogue the result is int32 accumulators. Throws std::invalid_argument, naming the layer, for what no
-    // kernel computes exactly; a given scheme is forced, else the fastest is taken.
-    Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme);
+    // kernel computes exactly; a given scheme is forced (and direct), else the fastest is taken.
+    Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> scheme, Method method = Method::kFastest);
 
     // The convolution between two places in memory, checked and laid out once and then run on any number of threads.
-    // Pads by reading the input's halo, which must be large enough and hold `pad_byte`. Images must outlive the result.
+    // Pads by reading the input's halo, which must be large enough and hold `pad_byte`. What is bound must outlive it.
     using Bound = std::function<void(int threads)>;
     Bound bind(const ByteImages& in, const Halo& padding, int pad_byte, const ByteImages& out) const;
     Bound bind(const ByteImages& in, const Halo& padding, int pad_byte, const Int32Images& out) const;
 
-    // Without an epilogue: adds the accumulators to `stream`, in the tiles.
+    // Without an epilogue: adds the accumulators to `stream`, tile by tile.
     Bound bind(const ByteImages& in, const Halo& padding, int pad_byte, const Add& add, const ByteImages& stream,
                const ByteImages& out) const;
 
     const ConvSpec& spec() const { return spec_; }
     const Bounds& bounds() const { return bounds_; }
-    const PackedWeights& packed() const { return packed_; }
-    const KernelInfo& kernel() const { return *tiles_.info; }
+    const KernelInfo& kernel() const { return winograd_ ? winograd_->kernel() : strip_ ? strip_->info : *tiles_.info; }
+    bool by_winograd() const { return winograd_ != nullptr; }
+    int64_t flushes() const { return winograd_ ? winograd_->flushes() : packed_.flushes; }
+    int64_t quads() const { return winograd_ ? winograd_->quads() : packed_.quads; }
     const Epilogue* epilogue() const { return epilogue_.get(); }
 
 private:
     struct Route;
     struct Spot;
+    void choose(std::optional<Scheme> scheme, Method method);
     template <class T>
-    Route route(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out,
-                const ByteImages* stream) const;
+    void check(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const;
+    template <class T, class Sink>
+    Bound bind_to(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out,
+                  const ByteImages* stream, const Sink& sink) const;
+    template <class T>
+    Route route(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream) const;
     template <class Sink>
     void run_tiles(const Route& route, int threads, const Sink& sink) const;
-    template <class Sink>
-    Bound bound(Route route, const Sink& sink) const;
+    template <class T, class Sink>
+    void run_strips(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream,
+                    int threads, const Sink& sink) const;
 
     ConvSpec spec_;
     Bounds bounds_;
+    std::unique_ptr<Winograd> winograd_;  // if not null, what follows is not there
     PackedWeights packed_;
+    std::vector<ChannelBlock> outputs_;  // of each panel
+    int64_t panel_channels_ = 0;
     TileKernels tiles_;
+    const StripRow* strip_ = nullptr;        // instead of tiles
     OperandKernel make_operands_ = nullptr;  // where the scheme does not take bytes as they are
     std::unique_ptr<Epilogue> epilogue_;
     std::vector<size_t> first_block_;  // of the epilogue, for each panel

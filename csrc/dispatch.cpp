@@ -62,6 +62,10 @@ TileKernels find_tiles(TileOp op, Scheme scheme) {
     throw std::logic_error("no portable tile kernel of this scheme");
 }
 
+const StripRow& find_strip() {
+    return find(&KernelTable::strips, [](const StripRow&) { return true; });
+}
+
 const EpilogueRow& find_epilogue(EpilogueKind kind) {
     return find(&KernelTable::epilogues, [=](const EpilogueRow& row) { return row.kind == kind; });
 }
@@ -78,12 +82,17 @@ const LookupRow& find_lookup() {
     return find(&KernelTable::lookups, [](const LookupRow&) { return true; });
 }
 
+const WinogradRow& find_winograd() {
+    return find(&KernelTable::winograd, [](const WinogradRow&) { return true; });
+}
+
 std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
-        append(table->gemm, all), append(table->depthwise, all), append(table->roof, all);
+        append(table->gemm, all), append(table->depthwise, all), append(table->strips, all), append(table->roof, all);
         append(table->epilogues, all);
         append(table->adds, all), append(table->operands, all), append(table->lookups, all);
+        append(table->winograd, all);
     }
     return all;
 }

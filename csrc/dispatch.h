@@ -15,7 +15,7 @@ std::vector<const KernelTable*> runnable_tables();
 // unknown or that the processor lacks. Operators ask when they are prepared, not when they run.
 const KernelTable& active_table();
 
-enum class TileOp { kGemm, kDepthwise };
+enum class TileOp { kGemm, kDepthwise, kStrip };
 
 // Tile kernels of one op and scheme, by rows: run[r] computes r rows, for 1 <= r <= max_rows.
 struct TileKernels {
@@ -24,10 +24,12 @@ struct TileKernels {
     int max_rows = 0;
 };
 TileKernels find_tiles(TileOp op, Scheme scheme);
+const StripRow& find_strip();
 const EpilogueRow& find_epilogue(EpilogueKind kind);
 const AddRow& find_add(AddKind kind);
 const OperandRow& find_operands(Scheme scheme);
 const LookupRow& find_lookup();
+const WinogradRow& find_winograd();
 
 // Every row of every table that this processor can run.
 std::vector<KernelInfo> list_kernels();

@@ -6,13 +6,21 @@
 namespace intsim {
 namespace {
 
-// Calls each(first pixel, second pixel) for all pixels, two at a time; an odd last one is both.
-template <class Each>
-void each_two_rows(const EpilogueArgs& args, const Each& each) {
-    for (int64_t row = 0; row < args.rows; row += 2) {
-        const int64_t next = row + 1 < args.rows ? row + 1 : row;
-        each(args.acc + row * args.acc_stride, args.acc + next * args.acc_stride, args.out + row * args.out_stride,
-             args.out + next * args.out_stride);
+// Rounds all pixels, two at a time, by round(accumulators, half), 8 int32 of a pixel. An odd last one stands for both.
+// Everything is held in locals: a store of bytes could change any argument, as far as the compiler knows.
+template <class Round>
+void each_two_rows(const EpilogueArgs& args, int32_t low, int32_t high, const Round& round) {
+    const int64_t acc_stride = args.acc_stride, out_stride = args.out_stride, channels = args.channels;
+    const int32_t* acc = args.acc;
+    uint8_t* out = args.out;
+    const __m256i lowest = _mm256_set1_epi8(static_cast<char>(low)),
+                  highest = _mm256_set1_epi8(static_cast<char>(high));
+    for (int64_t left = args.rows; left > 0; left -= 2, acc += 2 * acc_stride, out += 2 * out_stride) {
+        const bool last = left == 1;
+        const int32_t* next = last ? acc : acc + acc_stride;
+        const __m256i bytes = two_pixels(round(acc, 0), round(acc, 1), round(next, 0), round(next, 1));
+        store_two_pixels(_mm256_min_epu8(_mm256_max_epu8(bytes, lowest), highest), out, last ? out : out + out_stride,
+                         channels);
     }
 }
 
@@ -33,10 +41,7 @@ void shift_rows(const EpilogueArgs& args, const RoundingBlock<int32_t>& block) {
             sum = _mm256_add_epi32(sum, _mm256_and_si256(_mm256_srav_epi32(x, shift[half]), odd[half]));
         return _mm256_add_epi32(_mm256_srav_epi32(sum, shift[half]), zero[half]);
     };
-    each_two_rows(args, [&](const int32_t* first, const int32_t* second, uint8_t* first_out, uint8_t* second_out) {
-        const __m256i values[4] = {round(first, 0), round(first, 1), round(second, 0), round(second, 1)};
-        store_two_pixels(values, block.low, block.high, first_out, second_out, args.channels);
-    });
+    each_two_rows(args, block.low, block.high, round);
 }
 
 void shift(const EpilogueArgs& args) {
@@ -53,19 +58,20 @@ void shift(const EpilogueArgs& args) {
 // element past a pixel's 16. The high words of the sums are put together again by a blend.
 void high_word(const EpilogueArgs& args) {
     const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
+    const int32_t* multiplier = block.multiplier;
+    const __m256i even[2] = {load(multiplier), load(multiplier + 8)},
+                  odd[2] = {load(multiplier + 1), load(multiplier + 9)};
+    const __m256i base_even[2] = {load(block.base_even), load(block.base_even + 4)};
+    const __m256i base_odd[2] = {load(block.base_odd), load(block.base_odd + 4)};
+    const __m256i shift[2] = {load(block.shift), load(block.shift + 8)};
     const auto scale = [&](const int32_t* acc, int half) {
-        const int at = 8 * half;
-        const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(load(acc + at), load(block.multiplier + at)),
-                                              load(block.base_even + at / 2));
-        const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(load(acc + at + 1), load(block.multiplier + at + 1)),
-                                             load(block.base_odd + at / 2));
-        const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
-        return _mm256_srav_epi32(high, load(block.shift + at));
+        const __m256i at_even = _mm256_mul_epi32(load(acc + 8 * half), even[half]);
+        const __m256i at_odd = _mm256_mul_epi32(load(acc + 8 * half + 1), odd[half]);
+        const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(_mm256_add_epi64(at_even, base_even[half]), 32),
+                                                _mm256_add_epi64(at_odd, base_odd[half]), 0xaa);
+        return _mm256_srav_epi32(high, shift[half]);
     };
-    each_two_rows(args, [&](const int32_t* first, const int32_t* second, uint8_t* first_out, uint8_t* second_out) {
-        const __m256i values[4] = {scale(first, 0), scale(first, 1), scale(second, 0), scale(second, 1)};
-        store_two_pixels(values, block.low, block.high, first_out, second_out, args.channels);
-    });
+    each_two_rows(args, block.low, block.high, scale);
 }
 
 template <bool kSimple>

@@ -24,12 +24,16 @@
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
 //     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
+//     w16 (strip)      [8 channels each][filter column][w0 w1, w2 0, 0 w0, w1 w2][8 channels][2 taps] int16
 //
 // Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
 // 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i.
 //
 // A depthwise tile multiplies each of 16 channels with its own weights: each run is one tap of 16 channels, and the
 // runs come in pairs (the last one doubled, with zero weights, where the taps are odd in number).
+//
+// A strip kernel is for depthwise filters of 3x3 alone: it computes one or two rows of many output pixels, so that
+// input rows are taken in pairs, each pair once, for both rows and for all three columns of the filter.
 //
 // Narrow lanes. Scheme a16 adds products in 16-bit lanes, lut adds table entries in bytes and these in 16-bit lanes,
 // for as long as the actual weights prove that no lane can overflow: a run's `flush` says which lanes the packer found
@@ -72,6 +76,19 @@ struct Tile {
     int32_t* acc;       // [MR][NR], 64-byte aligned
 };
 using TileKernel = void (*)(const Tile&);
+
+constexpr int kMaxStripPixels = 32;  // of each of the two rows
+
+struct Strip {
+    const uint8_t* operand;            // first tap of the first pixel
+    int64_t row_stride, pixel_stride;  // bytes from one input row, or pixel, to the next
+    int64_t stride_y, stride_x;        // stride_y is 1 or 2
+    int64_t rows, pixels;              // of the output; at most 2 and kMaxStripPixels
+    const void* panel;                 // 64-byte aligned
+    const int32_t* bias;               // [16], 64-byte aligned
+    int32_t* acc;                      // [rows][kMaxStripPixels][16], 64-byte aligned
+};
+using StripKernel = void (*)(const Strip&);
 
 // An epilogue turns accumulators of 16 channels into bytes. Parameters are per channel, in blocks of 16.
 struct EpilogueArgs {
@@ -158,6 +175,11 @@ struct TileRow {
     TileKernel run;
 };
 
+struct StripRow {
+    KernelInfo info;
+    StripKernel run;
+};
+
 // kShift: ScaleBlock<int32_t> whose multipliers are 1. kHighWord: HighWordBlock. kMultiplier: ScaleBlock<int64_t> with
 // 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kThreshold16: every
 // threshold in -32768..32766.
@@ -193,16 +215,42 @@ struct Rows {
     int count;
 };
 
+// Transforms of winograd.h for 16 channels at a time. Inputs become int16, or bytes after `move` is added at every
+// place but the product of two sums; `step` bytes lie between places, and whole vectors of 16 channels are written.
+struct WinogradInput {
+    const uint8_t* pixels[4][4];
+    int64_t channels;
+    int32_t move;
+    void* out;
+    int64_t step;
+};
+// Sums [place][row][16] become accumulators [2x2 outputs][row][16]; `step` elements lie between places.
+struct WinogradOutput {
+    const int32_t* sums;
+    int64_t step;
+    int64_t rows;
+    int32_t* acc;
+    int64_t acc_step;  // elements between the four outputs
+};
+struct WinogradRow {
+    KernelInfo info;
+    void (*to_bytes)(const WinogradInput&);
+    void (*to_words)(const WinogradInput&);
+    void (*to_outputs)(const WinogradOutput&);
+};
+
 // What one instruction set has. Kinds that a table lacks are taken from the portable one.
 struct KernelTable {
     const char* isa;
     const Rows<TileRow>* gemm;
     const Rows<TileRow>* depthwise;
+    const Rows<StripRow>* strips;
     const Rows<TileRow>* roof;  // float32, what benchmarks compare with
     const Rows<EpilogueRow>* epilogues;
     const Rows<AddRow>* adds;
     const Rows<OperandRow>* operands;
     const Rows<LookupRow>* lookups;
+    const Rows<WinogradRow>* winograd = nullptr;
 };
 
 extern const KernelTable kPortableKernels;

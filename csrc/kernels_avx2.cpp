@@ -3,7 +3,7 @@
 
 namespace intsim {
 
-const KernelTable kAvx2Kernels = {"avx2",          &kAvx2Gemm, &kAvx2Depthwise, &kAvx2Roof,
-                                  &kAvx2Epilogues, &kAvx2Adds, &kAvx2Operands,  &kAvx2Lookups};
+const KernelTable kAvx2Kernels = {"avx2",          &kAvx2Gemm, &kAvx2Depthwise, &kAvx2Strips,  &kAvx2Roof,
+                                  &kAvx2Epilogues, &kAvx2Adds, &kAvx2Operands,  &kAvx2Lookups, &kAvx2Winograd};
 
 }  // namespace intsim

@@ -65,6 +65,24 @@ void depthwise_w16(const Tile& tile) {
     }
 }
 
+// Rows of the filter by the pairs that a strip's panel has: those of the first output row, which starts with a pair.
+void strip_w16(const Strip& strip) {
+    const int16_t* panel = static_cast<const int16_t*>(strip.panel);
+    for (int64_t row = 0; row < strip.rows; ++row)
+        for (int64_t x = 0; x < strip.pixels; ++x)
+            for (int c = 0; c < 16; ++c) {
+                const uint8_t* a = strip.operand + row * strip.stride_y * strip.row_stride +
+                                   x * strip.stride_x * strip.pixel_stride + c;
+                int32_t sum = strip.bias[c];
+                for (int tap = 0; tap < 9; ++tap) {
+                    const int y = tap / 3, column = tap % 3;
+                    const int16_t weight = panel[192 * (c / 8) + 64 * column + 16 * (y / 2) + 2 * (c % 8) + y % 2];
+                    sum += a[y * strip.row_stride + column * strip.pixel_stride] * weight;
+                }
+                strip.acc[(row * kMaxStripPixels + x) * 16 + c] = sum;
+            }
+}
+
 void float32_roof(const Tile& tile) {
     const float* panel = static_cast<const float*>(tile.panel);
     const float* operand = static_cast<const float*>(tile.operand);
@@ -74,6 +92,45 @@ void float32_roof(const Tile& tile) {
         for (int row = 0; row < 4; ++row)
             for (int n = 0; n < 16; ++n) acc[row][n] += operand[row * stride + k] * panel[16 * k + n];
     std::memcpy(tile.acc, acc, sizeof acc);
+}
+
+// Four numbers of a row or a column, as B' has it.
+template <class T>
+void transform_four(const T* from, int64_t from_step, T* to, int64_t to_step) {
+    const T a = from[0], b = from[from_step], c = from[2 * from_step], d = from[3 * from_step];
+    to[0] = a - c, to[to_step] = b + c, to[2 * to_step] = c - b, to[3 * to_step] = b - d;
+}
+
+template <class T>
+void winograd_input(const WinogradInput& args) {
+    for (int64_t channel = 0; channel < args.channels; ++channel) {
+        int32_t patch[16], rows[16], places[16];
+        for (int i = 0; i < 16; ++i) patch[i] = args.pixels[i / 4][i % 4][channel];
+        for (int x = 0; x < 4; ++x) transform_four(patch + x, 4, rows + x, 4);
+        for (int y = 0; y < 4; ++y) transform_four(rows + 4 * y, 1, places + 4 * y, 1);
+        for (int i = 0; i < 16; ++i) {
+            const int32_t move = i == 5 ? 0 : args.move;
+            reinterpret_cast<T*>(static_cast<char*>(args.out) + i * args.step)[channel] =
+                static_cast<T>(places[i] + move);
+        }
+    }
+}
+
+// Unsigned, because sums may wrap on their way to a result that fits.
+void winograd_output(const WinogradOutput& args) {
+    for (int64_t i = 0; i < 16 * args.rows; ++i) {
+        uint32_t sums[16], rows[8];
+        for (int place = 0; place < 16; ++place) sums[place] = static_cast<uint32_t>(args.sums[place * args.step + i]);
+        for (int x = 0; x < 4; ++x) {
+            rows[x] = 2 * sums[x] + sums[4 + x] + sums[8 + x];
+            rows[4 + x] = sums[4 + x] - sums[8 + x] - 2 * sums[12 + x];
+        }
+        for (int y = 0; y < 2; ++y) {
+            const uint32_t* row = rows + 4 * y;
+            args.acc[2 * y * args.acc_step + i] = static_cast<int32_t>(2 * row[0] + row[1] + row[2]) >> 2;
+            args.acc[(2 * y + 1) * args.acc_step + i] = static_cast<int32_t>(row[1] - row[2] - 2 * row[3]) >> 2;
+        }
+    }
 }
 
 template <class T>
@@ -163,6 +220,8 @@ constexpr TileRow kGemm[] = {
     TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes), TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
+constexpr StripRow kStrip = {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, strip_w16};
+
 constexpr TileRow kRoof = {{"roof_f32f32_float32_portable_4x16", "roof", "float32", "portable", 4, 16, 32, 32},
                            Scheme::kFloat32,
                            float32_roof};
@@ -215,21 +274,28 @@ constexpr OperandRow kOperands[] = {
 };
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
 
+constexpr WinogradRow kWinograd = {{"winograd_u8s32_f2x2_portable_1x16", "winograd", "f2x2", "portable", 1, 16, 8, 32},
+                                   winograd_input<uint8_t>,
+                                   winograd_input<int16_t>,
+                                   winograd_output};
+
 template <class Row, int N>
 constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
     return {rows, N};
 }
 
 constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
+constexpr Rows<StripRow> kStripRows = {&kStrip, 1};
 constexpr Rows<TileRow> kRoofRows = {&kRoof, 1};
 constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
 constexpr Rows<AddRow> kAddRows = rows_of(kAdds);
 constexpr Rows<OperandRow> kOperandRows = rows_of(kOperands);
 constexpr Rows<LookupRow> kLookupRows = {&kLookup, 1};
+constexpr Rows<WinogradRow> kWinogradRows = {&kWinograd, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable",     &kGemmRows, &kDepthwiseRows, &kRoofRows,
-                                      &kEpilogueRows, &kAddRows,  &kOperandRows,   &kLookupRows};
+const KernelTable kPortableKernels = {"portable",     &kGemmRows, &kDepthwiseRows, &kStripRows,  &kRoofRows,
+                                      &kEpilogueRows, &kAddRows,  &kOperandRows,   &kLookupRows, &kWinogradRows};
 
 }  // namespace intsim

@@ -61,6 +61,11 @@ std::vector<ChannelBlock> panel_outputs(const ConvSpec& spec, int64_t size) {
     return panels;
 }
 
+bool fits_strips(const ConvSpec& spec) {
+    return spec.depthwise() && spec.kernel_height == 3 && spec.kernel_width == 3 && spec.dilation_y == 1 &&
+           spec.dilation_x == 1 && spec.stride_y <= 2 && spec.stride_x <= 2;
+}
+
 }  // namespace
 
 class Packer {
@@ -93,6 +98,31 @@ public:
             packed_.panels.push_back(std::move(panel));
         }
         if (lut) packed_.cycles += table_cycles();
+        return std::move(packed_);
+    }
+
+    // Each filter column's rows in pairs, once as they are and once moved down by one (kernel_table.h).
+    std::optional<PackedWeights> strips() {
+        if (scheme_ != Scheme::kW16 || !weights_within(-32768, 32767)) return std::nullopt;
+        packed_.op = TileOp::kStrip, packed_.scheme = scheme_, packed_.operand_bytes = 1;
+        packed_.panel_channels = 16;
+        constexpr int64_t kPanelBytes = 2 * 3 * 4 * 32;
+        const std::vector<ChannelBlock> outputs = blocks_of_channels(spec_.out_channels);
+        allocate(kPanelBytes * static_cast<int64_t>(outputs.size()));
+        for (size_t i = 0; i < outputs.size(); ++i) {
+            const Panel panel{outputs[i], outputs[i].first, {}, static_cast<int64_t>(i) * kPanelBytes};
+            int16_t* to = reinterpret_cast<int16_t*>(packed_.data_.get() + panel.data);
+            for (int64_t n = 0; n < outputs[i].count; ++n)
+                for (int64_t x = 0; x < 3; ++x)
+                    for (int64_t y = 0; y < 3; ++y) {
+                        const int16_t weight = static_cast<int16_t>(spec_.weight(outputs[i].first + n, 0, y, x));
+                        int16_t* column = to + 192 * (n / 8) + 64 * x + 2 * (n % 8);
+                        column[16 * (y / 2) + y % 2] = weight;
+                        column[32 + 16 * ((y + 1) / 2) + (y + 1) % 2] = weight;
+                    }
+            packed_.quads += 6;
+            packed_.panels.push_back(panel);
+        }
         return std::move(packed_);
     }
 
@@ -263,6 +293,7 @@ Bounds accumulator_bounds(const ConvSpec& spec) {
 
 std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
     Packer packer(spec, scheme);
+    if (fits_strips(spec)) return packer.strips();
     return spec.depthwise() ? packer.depthwise() : packer.dense();
 }
 

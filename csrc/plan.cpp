@@ -41,8 +41,8 @@ auto named(const Step& step, const Function& function) {
 class Workspace {
 public:
     Workspace(const Plan& plan, int64_t images) : images_(images) {
-        const Arena arena = place_in_arena(
-            plan.lifetimes([=](const ValueSpec& value) { return bytes_in_memory(value, images); }));
+        const Arena arena =
+            place_in_arena(plan.lifetimes([=](const ValueSpec& value) { return bytes_in_memory(value, images); }));
         memory_ = allocate_aligned<uint8_t>(arena.bytes);
         values_.values_.reserve(plan.values_.size());
         for (size_t i = 0; i < plan.values_.size(); ++i) add_value(plan.values_[i], memory_.get() + arena.offsets[i]);
@@ -131,8 +131,7 @@ int64_t Plan::add_value(const ValueSpec& spec) {
 
 void Plan::add_step(Step step) {
     const int64_t count = static_cast<int64_t>(values_.size());
-    for (int64_t id : step.reads)
-        require(id >= 0 && id < count, "'", step.name, "': reads value ", id, " of ", count);
+    for (int64_t id : step.reads) require(id >= 0 && id < count, "'", step.name, "': reads value ", id, " of ", count);
     require(step.writes >= kNothing && step.writes < count, "'", step.name, "': writes value ", step.writes, " of ",
             count);
     std::lock_guard<std::mutex> lock(pool_->mutex);

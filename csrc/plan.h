@@ -37,7 +37,9 @@ using Value = std::variant<ByteImages, Int32Images>;
 class Values {
 public:
     const ByteImages& bytes(int64_t id) const { return std::get<ByteImages>(values_[static_cast<size_t>(id)]); }
-    const Int32Images& accumulators(int64_t id) const { return std::get<Int32Images>(values_[static_cast<size_t>(id)]); }
+    const Int32Images& accumulators(int64_t id) const {
+        return std::get<Int32Images>(values_[static_cast<size_t>(id)]);
+    }
     bool are_bytes(int64_t id) const { return std::holds_alternative<ByteImages>(values_[static_cast<size_t>(id)]); }
 
 private:

@@ -1,6 +1,7 @@
 """The compiled kernels (csrc/bindings.cpp). ValueError: what no kernel computes exactly, with the layer's name."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +115,80 @@ class Add:
     def run(self, a: ByteImages | Int32Images, b: ByteImages, out: ByteImages, threads: int) -> None: ...
     @property
     def kernel(self) -> str: ...
+
+class Plan:
+    """A graph compiled once: values, known by their numbers, and steps in order. A run is one call without the GIL."""
+
+    def __init__(self) -> None: ...
+    def bytes(
+        self, height: int, width: int, channels: int, bits: int, halo: Sequence[int] = ..., fill: int = 0
+    ) -> int: ...
+    def accumulators(self, height: int, width: int, channels: int) -> int: ...
+    def part(
+        self,
+        whole: int,
+        place: Sequence[int],
+        apart: Sequence[int],
+        height: int,
+        width: int,
+        channels: int,
+        bits: int,
+    ) -> int: ...
+    def quantize(self, name: str, scale: float, low: int, high: int, out: int) -> None: ...
+    def import_codes(self, name: str, min: int, out: int) -> None: ...
+    def import_accumulators(self, name: str, out: int) -> None: ...
+    def export_codes(self, name: str, in_: int, min: int) -> None: ...
+    def export_accumulators(self, name: str, in_: int) -> None: ...
+    def conv(self, conv: Conv, in_: int, padding: Sequence[int], pad_byte: int, out: int) -> None: ...
+    def conv_add(
+        self, conv: Conv, add: Add, in_: int, padding: Sequence[int], pad_byte: int, stream: int, out: int
+    ) -> None: ...
+    def add(self, add: Add, a: int, b: int, out: int) -> None: ...
+    def requantize(self, requantize: Requantize, in_: int, out: int) -> None: ...
+    def lookup(self, name: str, tables: NDArray[np.uint8], in_: int, out: int) -> None: ...
+    def max_pool(
+        self,
+        name: str,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        padding: Sequence[int],
+        in_: int,
+        out: int,
+    ) -> None: ...
+    def average_pool(
+        self,
+        name: str,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        step: int,
+        level_offset: int,
+        multiplier: int,
+        shift: int,
+        zero_point: int,
+        rounding: str,
+        out_bits: int,
+        out_min: int,
+        in_: int,
+        out: int,
+    ) -> None: ...
+    def copy(
+        self,
+        name: str,
+        from_: Sequence[int],
+        from_step: Sequence[int],
+        to: Sequence[int],
+        to_step: Sequence[int],
+        extent: Sequence[int],
+        in_: int,
+        out: int,
+    ) -> None: ...
+    def fill(self, name: str, out: int) -> None: ...
+    def run(self, inputs: Sequence[NDArray[Any]], batch: int, threads: int) -> list[NDArray[Any]]: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def live_bytes(self) -> int: ...
 
 class Kernel:
     """A row of the kernel table."""

@@ -91,6 +91,7 @@ def quantize(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
     seed: int = 0,
+    options: Mapping[str, object] | None = None,
     output: str | Path | None = None,
     inspect: Callable[[str, Graph], None] | None = None,
     progress: Progress = silent,
@@ -105,6 +106,7 @@ def quantize(
     first_last_bits  of weights and activations of the first and the last layer
     residual_bits    of what residual additions read and make
     input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer
+    options          hyper-parameters of the method: those of `intsim methods`, the others by default
     output           .intsim file to write
     inspect          called with the name of each lowering pass and the graph after it
     raises           InputError, CaptureError, CalibrationError or LoweringError, each with the layer that it is about
@@ -128,6 +130,7 @@ def quantize(
         widths={} if widths is None else read_widths(Path(widths)),
         pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
         seed=seed,
+        options={name: str(value) for name, value in (options or {}).items()},
     )
     path = None if output is None else _writable(output)
     images = _dataset(data).inputs

@@ -50,7 +50,7 @@ RESERVED = {
         "intsim/verbs.py",  # for the type of an argument
     ),
     "numba": ("intsim/backends/numba.py", "intsim/backends/_numba_kernels.py"),
-    "intsim._native": ("intsim/backends/native.py", "intsim/backends/native_steps.py"),
+    "intsim._native": ("intsim/backends/native",),
 }
 # The one look ahead, inside a function: the verb `graph.run(x)` finds the backends when it is called.
 LOOKS_AHEAD = {("intsim/ir/graph.py", "intsim.backends.load_backend")}

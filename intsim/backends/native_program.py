@@ -1,4 +1,4 @@
-"""Steps put together: stretches of native ones, each a `_native.Plan`, and NumPy ones between them where no kernel is."""
+"""Steps put together: stretches of native ones, each a `_native.Plan`, and NumPy ones where there is no kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Segment:
 
     def __init__(self, graph: Graph, layouts: Mapping[str, Layout], steps: Sequence[Step]):
         self.graph, self.layouts = graph, layouts
-        self.plan: Any = _native.Plan()
+        self.plan = _native.Plan()
         self._ids: dict[str, int] = {}
         self._inputs: list[str] = []
         self._outputs: list[str] = []
@@ -52,7 +52,7 @@ class Segment:
     def scratch(self, layout: Layout) -> int:
         """A native value without a name."""
         size = (layout.height, layout.width, layout.channels, layout.bits)
-        return int(self.plan.bytes(*size, layout.halo, layout.fill or 0))
+        return self.plan.bytes(*size, layout.halo, layout.fill or 0)
 
     def share(self, name: str, source: str) -> None:
         """Let `name` be the same memory as `source`."""
@@ -94,10 +94,10 @@ class Segment:
     def _make(self, name: str) -> int:
         type = self.graph.types[name]
         if not is_bytes(type):
-            return int(self.plan.accumulators(*extents(type)))
+            return self.plan.accumulators(*extents(type))
         if self.is_part(name):
             whole, place = self._parts[name]
-            return int(self.plan.part(self.new(whole), place, (1, 1), *extents(type), self.layouts[name].bits))
+            return self.plan.part(self.new(whole), place, (1, 1), *extents(type), self.layouts[name].bits)
         return self.scratch(self.layouts[name])
 
     def _as_array(self, codes: NDArray[Any], name: str) -> NDArray[Any]:

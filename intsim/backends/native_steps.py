@@ -73,9 +73,7 @@ def pooling(lowering: Lowering, node: Node) -> Emit | None:
         return None
     if isinstance(op, ops.MaxPool):
         geometry = (op.kernel, op.stride, op.dilation, op.padding)
-        return lambda segment: segment.plan.max_pool(
-            node.name, *geometry, segment.read(source), segment.new(node.name)
-        )
+        return lambda segment: segment.plan.max_pool(node.name, *geometry, segment.read(source), segment.new(node.name))
     assert isinstance(op, ops.AveragePool | ops.AdaptiveAveragePool)
     rows, columns = (np.asarray(windows, np.int64) for windows in op.windows(x))
     (multiplier, shift), element = op.rescale, result.integer.element

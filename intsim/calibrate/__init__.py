@@ -13,6 +13,7 @@ from intsim.calibrate.finish import finish
 from intsim.calibrate.input_u8 import fold_pixels, pixel_levels
 from intsim.calibrate.method import METHODS, Problem
 from intsim.calibrate.observers import check_inputs, observe
+from intsim.calibrate.options import parse_options
 from intsim.calibrate.place import place
 from intsim.calibrate.settings import LayerWidths, Pixels, Settings
 from intsim.calibrate.widths import layer_widths, read_widths
@@ -45,6 +46,8 @@ def quantize_graph(
         nearest = get_close_matches(settings.method, METHODS, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(METHODS)}")
+    method = METHODS[settings.method]
+    options = parse_options(method.options, settings.options, method.name)
     own = next((node for node in graph.nodes if node.op == "quantize"), None)
     if own is not None:
         raise CalibrationError(f"{own}: the network has quantizers of its own; calibrate it without them")
@@ -60,4 +63,4 @@ def quantize_graph(
     placed = place(graph, widths, settings, fixed)
     observations = observe(placed, tensors, settings.seed, progress)
     problem = Problem(placed, widths, observations, tensors, settings, progress)
-    return finish(placed, METHODS[settings.method].decide(problem), settings)
+    return finish(placed, method.decide(problem, options), settings)

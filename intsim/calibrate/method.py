@@ -1,19 +1,21 @@
 """What a calibration method is: a function from a Problem to a Decision, registered under its name.
 
 A new method is one file: decorate its function with @method and import it in __init__.py. It may run the float network,
-train, and choose any codes and grids; finish.py turns whatever it decides into a QuantizedGraph.
+train, and choose any codes and grids; finish.py turns whatever it decides into a QuantizedGraph. Its hyper-parameters
+are a dataclass of options, which the function gets as its second argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intsim.calibrate.observers import Observation
+from intsim.calibrate.options import NoOptions
 from intsim.calibrate.place import Placed
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import Widths
@@ -57,22 +59,28 @@ class Decision:
     biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
+Decide = Callable[[Problem, Any], Decision]
+
+
 @dataclass(frozen=True)
 class Method:
-    """A calibration method with one line that says what it does."""
+    """A calibration method with one line that says what it does, and the dataclass of its hyper-parameters."""
 
     name: str
     summary: str
-    decide: Callable[[Problem], Decision]
+    decide: Decide
+    options: type[Any]
 
 
 METHODS: dict[str, Method] = {}
 """Every calibration method by its name."""
 
 
-def method(name: str, summary: str) -> Callable[[Callable[[Problem], Decision]], Callable[[Problem], Decision]]:
-    def register(decide: Callable[[Problem], Decision]) -> Callable[[Problem], Decision]:
-        METHODS[name] = Method(name, summary, decide)
+def method(name: str, summary: str, options: type[Any] = NoOptions) -> Callable[[Decide], Decide]:
+    """Register a function (problem, options) -> decision as a method; `options` is a frozen dataclass with defaults."""
+
+    def register(decide: Decide) -> Decide:
+        METHODS[name] = Method(name, summary, decide, options)
         return decide
 
     return register

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from intsim.calibrate.method import Decision, Problem, method
 from intsim.calibrate.nearest import Rows, covering, decide_nearest
 from intsim.calibrate.observers import Observation
+from intsim.calibrate.options import NoOptions
 from intsim.calibrate.settings import Settings
 from intsim.dtypes import IntType
 from intsim.ir.types import Grid, Scale
 
 
 @method("minmax", "scales from the extremes of weights and activations")
-def minmax(problem: Problem) -> Decision:
+def minmax(problem: Problem, _: NoOptions) -> Decision:
     return decide_nearest(problem, activation_grid, weight_rows)
 
 

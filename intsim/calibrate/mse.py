@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from intsim.calibrate.method import Decision, Problem, method
 from intsim.calibrate.nearest import SMALLEST_SHARE, Rows, covering, decide_nearest, round_scales
 from intsim.calibrate.observers import Observation
+from intsim.calibrate.options import NoOptions
 from intsim.calibrate.settings import Settings
 from intsim.dtypes import IntType
 from intsim.ir.types import Grid, Scale
@@ -20,7 +21,7 @@ HALVINGS = 6
 
 
 @method("mse", "scales of the least rounding and clipping error, exponents where they are powers of two")
-def mse(problem: Problem) -> Decision:
+def mse(problem: Problem, _: NoOptions) -> Decision:
     return decide_nearest(problem, activation_grid, weight_rows)
 
 

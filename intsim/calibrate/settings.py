@@ -56,6 +56,7 @@ class Settings:
     per_channel      a weight scale for each output channel, else one for the layer
     pixels           mean and deviation where the graph is to take uint8 pixels
     seed             of everything random
+    options          hyper-parameters of the method, as text; the others keep the method's defaults
     raises           CalibrationError for widths outside 2..8 and unknown kinds
     """
 
@@ -71,6 +72,7 @@ class Settings:
     per_channel: bool = True
     pixels: Pixels | None = None
     seed: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("weight_bits", "act_bits", "first_last_bits", "residual_bits"):
@@ -85,7 +87,9 @@ class Settings:
 
     def metadata(self) -> dict[str, str]:
         """The settings as text, for the file; widths by layer show in the graph itself."""
-        return {name: str(value) for name, value in asdict(self).items() if name not in ("widths", "pixels")}
+        own = ("widths", "pixels", "options")
+        text = {name: str(value) for name, value in asdict(self).items() if name not in own}
+        return text | {f"options.{name}": str(value) for name, value in self.options.items()}
 
 
 def check_bits(name: str, bits: int | None) -> None:

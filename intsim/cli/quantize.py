@@ -38,6 +38,10 @@ def quantize(
     ] = "0",
     std: Annotated[str, typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel.")] = "1",
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the method; repeatable."),
+    ] = None,
     print_passes: Annotated[
         bool, typer.Option("--print-passes", help="Print the graph after each lowering pass, on stderr.")
     ] = False,
@@ -63,6 +67,7 @@ def quantize(
             mean=_numbers("--mean", mean),
             std=_numbers("--std", std),
             seed=seed,
+            options=_assignments(options or []),
             output=output,
             inspect=_print_pass if print_passes else None,
             progress=progress,
@@ -74,6 +79,13 @@ def quantize(
         print_json(document | {"metadata": dict(graph.metadata)})
     else:
         print(f"{output}: {len(macs)} layers, {sum(macs.values()):,} MACs an image, {size:,} bytes")
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint="--set")
+    return dict(text.split("=", 1) for text in texts)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

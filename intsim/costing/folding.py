@@ -9,9 +9,9 @@ Source:  FINN, transformation/fpgadataflow/set_folding.py (the search) and get_e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 
 from intsim.costing.target import StreamingTarget
 from intsim.costing.workload import Layer, ceil_div
@@ -93,8 +93,10 @@ def padded(layer: Layer) -> tuple[int, int]:
     return height, width
 
 
-def _divisors(number: int) -> Iterator[int]:
-    return (i for i in range(1, number + 1) if number % i == 0)
+def _divisors(number: int) -> list[int]:
+    """In ascending order."""
+    small = [i for i in range(1, isqrt(number) + 1) if number % i == 0]
+    return small + [number // i for i in reversed(small) if i * i != number]
 
 
 def _smallest(extent: int, frame: int, cycles: Callable[[int], int]) -> int:

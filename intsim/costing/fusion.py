@@ -16,7 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from intsim.costing.cost import Cost, priced
-from intsim.costing.fusion_tiles import COLUMNS, ROWS, TENSORS, Candidates, Ints, Tiles, ceil_div, legal_tiles, unrolled
+from intsim.costing.fusion_tiles import (
+    COLUMNS,
+    ROWS,
+    TENSORS,
+    Candidates,
+    Ints,
+    Tiles,
+    ceil_div,
+    held_bits,
+    legal_tiles,
+    unrolled,
+)
 from intsim.costing.memory import Stalls, Traffic
 from intsim.costing.target import FusionTarget
 from intsim.costing.workload import Layer
@@ -100,7 +111,7 @@ def _schedules(candidates: Candidates, target: FusionTarget) -> Schedules:
 
     Exact:   stall = ceil(first loads / bw) + ceil(last stores / bw) + max(0, ceil(remaining traffic / bw) - compute)
     """
-    moved, kept = _walk(candidates, np.array([getattr(target.memory, name).half_bits for name in TENSORS]))
+    moved, kept = _walk(candidates, held_bits(target))
     first, last = kept.sum(axis=0), kept[-1]
     bandwidth = target.memory.dram.bandwidth.value
     transfer = ceil_div(moved.sum(axis=0) + moved[-1] - first - last, bandwidth)

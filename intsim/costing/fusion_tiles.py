@@ -6,6 +6,7 @@ Arrays are int64 with one column for each candidate.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,10 @@ Extents = tuple[int, int, int, int, int]
 
 BATCH, COLUMNS, ROWS, INPUTS, OUTPUTS = range(5)
 TENSORS = ("weights", "activations", "accumulators")
+MOST = 2**50
+"""Values and products of a layer, which int64 counts with their bits and what tiles add at the edges."""
+LARGEST = 2**60
+"""Bits of traffic that leave int64 room for sums."""
 
 
 class Tiles(NamedTuple):
@@ -60,11 +65,28 @@ def unrolled(layer: Layer) -> bool:
     return layer.kind == "conv" and layer.from_input
 
 
+def held_bits(target: FusionTarget) -> Ints:
+    """Half of each tensor's buffer, int64 (tensors,)."""
+    return np.array([min(getattr(target.memory, name).half_bits, LARGEST) for name in TENSORS])
+
+
 def legal_tiles(layer: Layer, target: FusionTarget, extents: Extents) -> Candidates:
-    """The candidates whose tensors each fit half of their buffer."""
+    """The candidates whose tensors each fit half of their buffer.
+
+    raises   CostError: half of a buffer does not hold the smallest tile, or a layer that int64 cannot count
+    """
+    too_large = CostError(
+        f"layer '{layer.name}': too large for target '{target.name}' to search; state a smaller batch"
+    )
+    samples, *_, out_channels = extents
+    reads = layer.in_height * layer.in_width * prod(layer.kernel) * layer.group_in_channels
+    writes = layer.out_height * layer.out_width * out_channels
+    if samples * max(reads, writes, layer.macs) > MOST:
+        raise too_large
     tiles, trips = _tilings(extents, 1 if unrolled(layer) else target.size.columns)
-    bits = _tile_bits(layer, target, tiles)
-    half_bits = np.array([getattr(target.memory, name).half_bits for name in TENSORS])
+    bits, half_bits = _tile_bits(layer, target, tiles), held_bits(target)
+    if (bits * np.prod(trips, axis=0, dtype=np.float64)).max() > LARGEST:
+        raise too_large
     for name, smallest, held in zip(TENSORS, bits.min(axis=1), half_bits, strict=True):
         if smallest > held:
             raise CostError(

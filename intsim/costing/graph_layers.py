@@ -53,7 +53,12 @@ def _layer_of(graph: Graph, node: Node) -> Layer | None:
         case Linear():
             out_channels, in_channels = _extents(second.shape)
             positions = prod(_extents(first.shape)[1:-1])
-            return replace(layer("linear", in_channels, out_channels), in_width=positions, out_width=positions)
+            return replace(
+                layer("linear", in_channels, out_channels),
+                in_width=positions,
+                out_width=positions,
+                from_input=_reads_input(graph, node),
+            )
         case _:
             *leading, rows, depth = _extents(first.shape)
             columns, products = _extents(second.shape)[-1], prod(leading)
@@ -78,8 +83,8 @@ def _stored_bits(graph: Graph, node: Node) -> int:
 
 
 def _reads_input(graph: Graph, node: Node) -> bool:
-    """Whether nothing but quantization and padding stands between a graph input and the node."""
+    """Whether nothing but quantization, padding and flattening stands between a graph input and the node."""
     name = node.inputs[0]
-    while name in graph.by_name and graph.by_name[name].mnemonic in ("quantize", "pad"):
+    while name in graph.by_name and graph.by_name[name].mnemonic in ("quantize", "pad", "reshape"):
         name = graph.by_name[name].inputs[0]
     return name in graph.inputs

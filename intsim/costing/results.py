@@ -88,5 +88,5 @@ def open_results(path: str | Path) -> Iterator[Results]:
             yield Results(connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OverflowError) as error:  # SQLite counts in int64
         raise CostError(f"results {path}: cannot be written: {error}") from None

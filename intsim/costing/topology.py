@@ -38,7 +38,11 @@ ALIASES = {"layer": "layer name", "num filters": "num filter", "stride": "stride
 
 DEFAULT_BITS = 8
 DEPTHWISE = "DP"
-DIGITS = 12
+DIGITS = 9
+MOST_MACS = 2**50
+"""Of a layer that somebody could mean."""
+IMAGE_CHANNELS = 4
+"""An image has at most so many."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,18 @@ class _Row:
         number = int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else 0
         if number == 0:
             got = f"got '{text[:40]}'" if text else "the cell is empty"
-            raise CostError(f"{self.where}: column '{column}': expected a whole number above 0, {got}")
+            raise CostError(
+                f"{self.where}: column '{column}': expected a whole number from 1 to {10**DIGITS - 1}, {got}"
+            )
         return number
 
 
 def read_topology(path: str | Path) -> list[Layer]:
     """The layers of a topology file, unpadded, as SCALE-Sim counts them.
 
-    Missing widths are 8 bits; results are stored at the width of the layer's activations. The first layer reads the
-    network's input. A layer with "DP" in its name is SCALE-Sim's depthwise convolution: every channel by itself, with
-    `Num Filter` filters each.
+    Missing widths are 8 bits; results are stored at the width of the layer's activations. The network's input is what
+    the first layer reads, if that is an image or the first layer has no windows. A layer with "DP" in its name is
+    SCALE-Sim's depthwise convolution: every channel by itself, with `Num Filter` filters each.
     Exact:   out = ceil((ifmap - filter + stride) / stride), along both axes
     raises   CostError, one line with the file's line number: a column that is missing or unknown, text in a number, a
              filter larger than its input, a sparse layer, no layers at all
@@ -72,9 +78,9 @@ def read_topology(path: str | Path) -> list[Layer]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [(number, _cells(line)) for number, line in enumerate(csv.reader(text.splitlines()), start=1)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CostError(f"topology {path}: cannot be read: {error}") from None
-    lines = [(number, _cells(line)) for number, line in enumerate(csv.reader(text.splitlines()), start=1)]
     lines = [(number, cells) for number, cells in lines if any(cells)]
     if not lines:
         raise CostError(f"topology {path}: the file is empty; its first line must name the columns")
@@ -84,10 +90,24 @@ def read_topology(path: str | Path) -> list[Layer]:
         where = f"topology {path}, line {number}"
         if len(cells) > len(columns):
             raise CostError(f"{where}: expected {len(columns)} cells, as the first line names, got {len(cells)}")
-        layers.append(layer_of(_Row(where, dict(zip(columns, cells, strict=False)))))
+        layer = layer_of(_Row(where, dict(zip(columns, cells, strict=False))))
+        if layer.macs > MOST_MACS:
+            raise CostError(f"{where}: the layer has {layer.macs:.1e} products; correct its extents")
+        layers.append(layer)
     if not layers:
         raise CostError(f"topology {path}: no layers; expected one per line below the names of the columns")
-    return [replace(layers[0], from_input=True), *layers[1:]]
+    return [replace(layer, from_input=_reads_input(layer, layers[0])) for layer in layers]
+
+
+def _reads_input(layer: Layer, first: Layer) -> bool:
+    """Whether it reads the network's input, which the file does not say: an image is, for all layers of its extents.
+
+    AlexNet's first convolution stands there in two halves; a part of a network begins with some feature map.
+    """
+    if layer is first and layer.kernel == (1, 1):
+        return True
+    image = first.in_height, first.in_width, first.in_channels
+    return first.in_channels <= IMAGE_CHANNELS and (layer.in_height, layer.in_width, layer.in_channels) == image
 
 
 def _cells(line: list[str]) -> list[str]:

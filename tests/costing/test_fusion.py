@@ -141,6 +141,13 @@ def test_an_oblong_image_costs_the_same_on_its_side() -> None:
     assert estimate([tall], "bitfusion").total_cycles == estimate([wide], "bitfusion").total_cycles
 
 
+@pytest.mark.parametrize("batch", [1, 10**30])
+def test_a_layer_too_large_to_count_is_named(batch: int) -> None:
+    layer = conv("vast", 1, 2**30 if batch == 1 else 1, 2**15, 1)
+    with pytest.raises(CostError, match="layer 'vast': too large for target 'bitfusion' to search"):
+        estimate([layer], "bitfusion", batch=batch)
+
+
 def test_a_buffer_too_small_for_any_tile_is_named() -> None:
     message = "layer 'x': its smallest tile has 72 bits of activations, but half of memory.activations .* holds 50"
     with pytest.raises(CostError, match=message):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 
 from intsim.costing import Array, Layer, estimate, read_topology
-from intsim.costing.topology import CONVOLUTION
+from intsim.costing.topology import CONVOLUTION, WIDTHS
 from tests.conftest import shared
 
 pytestmark = pytest.mark.torchless
@@ -19,42 +21,33 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_bitfusion_equals_its_simulator() -> None:
-    seen: set[str] = set()
-    for row in rows("bitfusion_layers.csv"):
-        kernel, out, stride, in_channels, out_channels, act_bits, weight_bits, batch = (
-            int(row[key]) for key in ("K", "O", "S", "IC", "OC", "ibits", "wbits", "batch")
-        )
-        is_conv, size = row["layer"].endswith("Convolution"), (out - 1) * stride + kernel
-        # The host unrolls the first convolution of a network, which AlexNet lists once per group.
-        from_input = is_conv and (row["net"] not in seen or row["layer"] == "conv1_b/Convolution")
-        seen.add(row["net"])
-        layer = Layer(
-            row["layer"],
-            "conv" if is_conv else "linear",
-            in_channels,
-            out_channels,
-            weight_bits,
-            act_bits,
-            act_bits,
-            in_height=size,
-            in_width=size,
-            out_height=out,
-            out_width=out,
-            kernel=(kernel, kernel),
-            stride=(stride, stride),
-            from_input=from_input,
-        )
-        cost = estimate([layer], "bitfusion", batch=batch).layers[0].cost
-        dram = cost.traffic["dram"]
-        got = {
-            "cycles": cost.cycles,
-            "stall": cost.stall_cycles,
-            "dram_rd_bits": dram.read_bits,
-            "dram_wr_bits": dram.write_bits,
-        }
-        assert got == {key: int(row[key]) for key in got}, row["layer"]
-        assert cost.energy_pj == pytest.approx(float(row["energy_nJ"]) * 1e3, rel=1e-9), row["layer"]
+@pytest.mark.parametrize("together", [True, False], ids=["networks", "single layers"])
+def test_bitfusion_equals_its_simulator(together: bool, tmp_path: Path) -> None:
+    """Through topology files: what reads the network's input, which the host unrolls, is seen from the extents."""
+    references = rows("bitfusion_layers.csv")
+    networks = [list(of_one) for _, of_one in groupby(references, key=itemgetter("net"))]
+    for network in networks if together else [[row] for row in references]:
+        topology = tmp_path / "network.csv"
+        lines = [",".join(bitfusion_cells(row)) for row in network]
+        topology.write_text("\n".join([",".join([*CONVOLUTION, *WIDTHS]), *lines]))
+        result = estimate(read_topology(topology), "bitfusion", batch=int(network[0]["batch"]))
+        for row, layer in zip(network, result.layers, strict=True):
+            dram = layer.cost.traffic["dram"]
+            got = {
+                "cycles": layer.cost.cycles,
+                "stall": layer.cost.stall_cycles,
+                "dram_rd_bits": dram.read_bits,
+                "dram_wr_bits": dram.write_bits,
+            }
+            assert got == {key: int(row[key]) for key in got}, row["layer"]
+            assert layer.cost.energy_pj == pytest.approx(float(row["energy_nJ"]) * 1e3, rel=1e-9), row["layer"]
+
+
+def bitfusion_cells(row: dict[str, str]) -> list[str]:
+    """A line of the reference as a line of a topology, whose input is as large as the windows reach."""
+    kernel, out, stride = (int(row[key]) for key in ("K", "O", "S"))
+    extents = 2 * [(out - 1) * stride + kernel] + 2 * [kernel]
+    return [row["layer"], *map(str, extents), row["IC"], row["OC"], row["S"], row["wbits"], row["ibits"]]
 
 
 @pytest.mark.parametrize("dataflow", ["os", "ws"])

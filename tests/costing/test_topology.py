@@ -57,6 +57,19 @@ def test_layers_have_the_widths_that_the_file_states(path: Path) -> None:
     assert [layer.from_input for layer in layers] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("lines", "read"),
+    [
+        (["8,8,3,3,3,6,1", "8,8,3,3,3,6,1", "6,6,3,3,3,6,1"], [True, True, False]),  # an image, read twice
+        (["8,8,3,3,64,6,1", "8,8,3,3,64,6,1"], [False, False]),  # a part of a network
+        (["1,1,1,1,64,64,1", "1,1,1,1,64,64,1"], [True, False]),
+    ],
+)
+def test_what_reads_the_networks_input(path: Path, lines: list[str], read: list[bool]) -> None:
+    path.write_text("\n".join([HEADER, *(f"layer{i},{line}" for i, line in enumerate(lines))]))
+    assert [layer.from_input for layer in read_topology(path)] == read
+
+
 def test_columns_are_found_by_name(path: Path) -> None:
     path.write_text(
         "\ufefflayer NAME,Activation bits,strides,num filters,channels,"
@@ -120,4 +133,13 @@ def test_a_file_that_cannot_be_read(path: Path) -> None:
         read_topology(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CostError, match="cannot be read"):
+        read_topology(path)
+    path.write_text(f"{HEADER}\n{'x' * 200_000},8,8,3,3,4,4,1")
+    with pytest.raises(CostError, match="cannot be read: field larger than field limit"):
+        read_topology(path)
+
+
+def test_extents_that_nobody_could_mean(path: Path) -> None:
+    path.write_text(f"{HEADER}\na,100000,100000,3,3,100000,100000,1")
+    with pytest.raises(CostError, match=r"line 2: the layer has 9\.0e\+20 products; correct its extents"):
         read_topology(path)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.csrc.plain import convolve, convolve_native, native
 
 WIDTHS = range(1, 9)
-TILES = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise")]
+TILES = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise", "strip")]
 
 
 def random_layer(rng: Any, act_bits: int, weight_bits: int, x_shape: Any, weight_shape: Any) -> Any:
@@ -67,10 +67,10 @@ def test_every_tile_kernel_at_every_width(kernel: Any, weight_bits: int, monkeyp
     """A layer over as many pixels as the kernel has rows, random and in the corner that saturates first."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
     rng = np.random.default_rng(weight_bits)
-    depthwise = kernel.op == "depthwise"
+    depthwise = kernel.op != "gemm"
     for act_bits in WIDTHS:
         channels = 24 if depthwise else 20
-        shape = (channels, 1, 3, 3) if depthwise else (18, channels, 1, 3)
+        shape = (channels, 1, 3 if kernel.op == "strip" else 2, 3) if depthwise else (18, channels, 1, 3)
         groups = channels if depthwise else 1
         x, weights, bias = random_layer(rng, act_bits, weight_bits, (1, channels, shape[2], kernel.mr + 2), shape)
         x[..., 1] = (1 << act_bits) - 1
@@ -151,6 +151,19 @@ def test_any_geometry(
         patch.setenv("INTSIM_ISA", isa)
         result = convolve_native(*arguments, bits=act_bits, scheme=scheme, threads=threads)
     np.testing.assert_array_equal(result, convolve(*arguments))
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 2), (2, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 31), (3, 32), (4, 33), (7, 67), (12, 130)])
+def test_depthwise_strips(isa: str, stride: tuple[int, int], size: tuple[int, int]) -> None:
+    """Odd and even rows, strips of every length about the longest, channels that fill no vector; full-range weights."""
+    rng = np.random.default_rng(size[1])
+    for channels, padding in ((5, (1, 1, 1, 1)), (16, (2, 1, 2, 0)), (35, (1, 2, 0, 2))):
+        layer = random_layer(rng, 8, 8, (2, channels, *size), (channels, 1, 3, 3))
+        if size[1] + padding[2] + padding[3] < 3:
+            continue
+        arguments = (*layer, stride, padding, (1, 1), channels, 200)
+        np.testing.assert_array_equal(convolve_native(*arguments, threads=2), convolve(*arguments))
 
 
 def test_weight_levels_beyond_a_byte(isa: str) -> None:

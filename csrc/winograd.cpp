@@ -1,0 +1,215 @@
+#include "winograd.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "check.h"
+#include "scratch.h"
+#include "threads.h"
+
+namespace intsim {
+namespace {
+
+constexpr int kProductOfSums = 5;           // place (1, 1)
+constexpr int64_t kStripBytes = 192 << 10;  // of transformed inputs: half of the second cache
+constexpr int64_t kMostTiles = 64;          // of a strip: its sums of one panel are then 64 KiB
+
+// Cycles on Zen 3 beyond those of the products, measured in layers: to start and end a tile of 6 rows, and to transform
+// 16 channels of a patch and of its sums.
+constexpr double kTileCost = 80, kInputCost = 70, kOutputCost = 70;
+
+// W of one filter, row-major. The first and last row and column lack the factors that to_outputs has for them.
+std::array<int64_t, Winograd::kPlaces> transform_filter(const ConvSpec& spec, int64_t out, int64_t in) {
+    int64_t rows[4][3];
+    for (int x = 0; x < 3; ++x) {
+        const int64_t a = spec.weight(out, in, 0, x), b = spec.weight(out, in, 1, x), c = spec.weight(out, in, 2, x);
+        rows[0][x] = a, rows[1][x] = a + b + c, rows[2][x] = a - b + c, rows[3][x] = c;
+    }
+    std::array<int64_t, Winograd::kPlaces> places;
+    for (int y = 0; y < 4; ++y) {
+        const auto [a, b, c] = rows[y];
+        places[4 * y] = a, places[4 * y + 1] = a + b + c, places[4 * y + 2] = a - b + c, places[4 * y + 3] = c;
+    }
+    return places;
+}
+
+// Bytes in an odd number of cache lines: what is that far apart, 16 times, falls into different sets of the first
+// cache.
+int64_t odd_lines(int64_t bytes) { return ceil_divide(bytes, 64) * 64 | 64; }
+
+}  // namespace
+
+std::unique_ptr<Winograd> Winograd::make(const ConvSpec& spec, const Bounds& bounds) {
+    const bool shape = spec.groups == 1 && spec.kernel_height == 3 && spec.kernel_width == 3 && spec.stride_y == 1 &&
+                       spec.stride_x == 1 && spec.dilation_y == 1 && spec.dilation_x == 1;
+    if (!shape) return nullptr;
+    for (int64_t out = 0; out < spec.out_channels; ++out)
+        if (!fits_int32(4 * bounds.low[out]) || !fits_int32(4 * bounds.high[out])) return nullptr;
+
+    std::unique_ptr<Winograd> winograd(new Winograd);
+    winograd->in_channels_ = spec.in_channels;
+    winograd->transforms_ = &find_winograd();
+    const bool bytes = spec.act_bits <= 6 && winograd->pack_places(spec, false);
+    if (!bytes && !winograd->pack_places(spec, true)) return nullptr;
+    winograd->cycles_ = winograd->estimate();
+    return winograd;
+}
+
+// One 1x1 convolution for each place; false where some weight or sum of one does not fit.
+bool Winograd::pack_places(const ConvSpec& spec, bool words) {
+    const int64_t amax = (int64_t{1} << spec.act_bits) - 1;
+    words_ = words, move_ = words ? 0 : 2 * amax;
+
+    std::array<std::vector<int64_t>, kPlaces> weights;
+    for (int64_t out = 0; out < spec.out_channels; ++out)
+        for (int64_t in = 0; in < spec.in_channels; ++in) {
+            const auto filter = transform_filter(spec, out, in);
+            for (int place = 0; place < kPlaces; ++place) weights[place].push_back(filter[place]);
+        }
+
+    outputs_ = blocks_of_channels(spec.out_channels);
+    const int64_t panels = static_cast<int64_t>(outputs_.size());
+    start_ = allocate_aligned<int32_t>(kPlaces * panels * 16);
+    std::fill_n(start_.get(), kPlaces * panels * 16, 0);
+    for (int place = 0; place < kPlaces; ++place) {
+        for (int64_t out = 0; out < spec.out_channels; ++out) {
+            const int64_t* row = &weights[place][out * spec.in_channels];
+            int64_t sum = 0, magnitude = 0;
+            for (int64_t in = 0; in < spec.in_channels; ++in) sum += row[in], magnitude += std::abs(row[in]);
+            if (!fits_int32(magnitude * 4 * amax * 2)) return false;  // portable kernels must not overflow either
+            // The product of two sums is never moved, and goes into all four outputs once: it starts with the bias.
+            const int64_t start = place == kProductOfSums ? 4 * spec.bias[out] : -move_ * sum;
+            start_[16 * panels * place + out] = static_cast<int32_t>(static_cast<uint32_t>(start));
+        }
+        const ConvSpec product{spec.name,
+                               spec.out_channels,
+                               spec.in_channels,
+                               1,
+                               1,
+                               1,
+                               1,
+                               1,
+                               1,
+                               1,
+                               words ? 8 : spec.act_bits + 2,
+                               std::move(weights[place]),
+                               std::vector<int64_t>(static_cast<size_t>(spec.out_channels))};
+        std::optional<PackedWeights> best;
+        for (Scheme scheme : {Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16}) {
+            if ((scheme == Scheme::kW16) != words) continue;
+            std::optional<PackedWeights> packed = pack(product, scheme);
+            if (packed && (!best || packed->cycles < best->cycles)) best = std::move(packed);
+        }
+        if (!best) return false;
+        tiles_[place] = find_tiles(TileOp::kGemm, best->scheme);
+        runs_[place].clear();
+        for (const Panel& panel : best->panels) {
+            std::vector<Run>& runs = runs_[place].emplace_back();
+            for (const PackedRun& run : panel.runs)
+                runs.push_back({run.skip * best->operand_bytes, run.quads, run.flush});
+        }
+        packed_[place] = std::move(*best);
+    }
+    return true;
+}
+
+double Winograd::estimate() const {
+    const double panels = static_cast<double>(outputs_.size());
+    const double vectors = static_cast<double>(ceil_divide(in_channels_, 16));
+    double cycles = 6 * vectors * kInputCost + panels * (kPlaces * kTileCost + 6 * kOutputCost);
+    for (const PackedWeights& packed : packed_) cycles += packed.cycles;
+    return cycles / 4;  // 6 tiles are 24 pixels
+}
+
+int64_t Winograd::flushes() const {
+    int64_t sum = 0;
+    for (const PackedWeights& packed : packed_) sum += packed.flushes;
+    return sum;
+}
+
+int64_t Winograd::quads() const {
+    int64_t sum = 0;
+    for (const PackedWeights& packed : packed_) sum += packed.quads;
+    return sum;
+}
+
+// D of tiles first..last, [place][tile][channels].
+void Winograd::transform_inputs(const ByteImages& in, const Halo& padding, int64_t tile_rows, int64_t tiles_per_row,
+                                int64_t first, int64_t last, char* to, int64_t place_bytes) const {
+    const auto transform = words_ ? transforms_->to_words : transforms_->to_bytes;
+    const int64_t row_bytes = round_up(in_channels_, 16) * (words_ ? 2 : 1);
+    // The last tile of an odd extent reaches beyond the halo, where outputs that do not exist take any pixel.
+    const int64_t last_y = in.height + in.halo.bottom - 1, last_x = in.width + in.halo.right - 1;
+    for (int64_t tile = first; tile < last; ++tile, to += row_bytes) {
+        const int64_t image = tile / (tile_rows * tiles_per_row);
+        const int64_t top = tile / tiles_per_row % tile_rows * 2 - padding.top;
+        const int64_t left = tile % tiles_per_row * 2 - padding.left;
+        WinogradInput args{{}, in_channels_, static_cast<int32_t>(move_), to, place_bytes};
+        int64_t columns[4];
+        for (int x = 0; x < 4; ++x) columns[x] = std::min(left + x, last_x) * in.pixel_stride;
+        for (int y = 0; y < 4; ++y) {
+            const uint8_t* row = in.pixel(image, std::min(top + y, last_y), 0);
+            for (int x = 0; x < 4; ++x) args.pixels[y][x] = row + columns[x];
+        }
+        transform(args);
+    }
+}
+
+void Winograd::run(const ByteImages& in, const Halo& padding, int64_t height, int64_t width, int threads,
+                   const Sink& sink) const {
+    const int64_t tile_rows = ceil_divide(height, 2), tiles_per_row = ceil_divide(width, 2);
+    const int64_t tiles = in.batch * tile_rows * tiles_per_row;
+    const int64_t row_bytes = round_up(in_channels_, 16) * (words_ ? 2 : 1);
+    const int64_t panels = static_cast<int64_t>(outputs_.size());
+
+    int64_t strip = std::clamp<int64_t>(kStripBytes / (kPlaces * row_bytes), kMaxTileRows, kMostTiles);
+    if (threads > 1) strip = std::clamp<int64_t>(ceil_divide(tiles, 4 * threads), std::min<int64_t>(strip, 12), strip);
+    const int64_t strips = ceil_divide(tiles, strip);
+    const int64_t panel_ranges = threads > 1 ? std::clamp<int64_t>(2 * threads / strips, 1, panels) : 1;
+
+    parallel_for(strips * panel_ranges, threads, [&](int64_t task) {
+        const int64_t first = task / panel_ranges * tiles / strips, last = (task / panel_ranges + 1) * tiles / strips;
+        const int64_t range = task % panel_ranges, count = last - first;
+        const int64_t place_bytes = odd_lines(count * row_bytes), sums_step = odd_lines(16 * count * 4) / 4;
+        const int64_t sums_bytes = kPlaces * sums_step * 4, acc_bytes = 4 * sums_step * 4;
+        char* memory = scratch(sums_bytes + acc_bytes + kPlaces * place_bytes + kReadableSlack);
+        int32_t* sums = reinterpret_cast<int32_t*>(memory);
+        int32_t* acc = reinterpret_cast<int32_t*>(memory + sums_bytes);
+        char* inputs = memory + sums_bytes + acc_bytes;
+        transform_inputs(in, padding, tile_rows, tiles_per_row, first, last, inputs, place_bytes);
+
+        for (int64_t p = range * panels / panel_ranges; p < (range + 1) * panels / panel_ranges; ++p) {
+            for (int place = 0; place < kPlaces; ++place) {
+                const PackedWeights& packed = packed_[place];
+                const TileKernels& kernels = tiles_[place];
+                const std::vector<Run>& runs = runs_[place][p];
+                const int32_t* start = &start_[16 * (panels * place + p)];
+                const int64_t groups = ceil_divide(count, kernels.max_rows);
+                for (int64_t group = 0; group < groups; ++group) {
+                    const int64_t begin = group * count / groups, rows = (group + 1) * count / groups - begin;
+                    int32_t* to = sums + place * sums_step + 16 * begin;
+                    for (int64_t row = 0; row < rows; ++row) std::memcpy(to + 16 * row, start, 16 * sizeof *start);
+                    kernels.run[rows]({inputs + place * place_bytes + begin * row_bytes, row_bytes, runs.data(),
+                                       static_cast<int64_t>(runs.size()), packed.data(packed.panels[p]), to});
+                }
+            }
+            transforms_->to_outputs({sums, sums_step, count, acc, sums_step});
+
+            for (int64_t tile = first; tile < last;) {  // line by line
+                const int64_t tile_x = tile % tiles_per_row, tile_y = tile / tiles_per_row % tile_rows;
+                const int64_t image = tile / (tile_rows * tiles_per_row);
+                const int64_t end = std::min(last, tile - tile_x + tiles_per_row);
+                for (int output = 0; output < 4; ++output) {
+                    const int64_t y = 2 * tile_y + output / 2, x = 2 * tile_x + output % 2;
+                    const int64_t rows = std::min(end - tile, ceil_divide(width - x, 2));
+                    if (y < height && rows > 0)
+                        sink(p, acc + output * sums_step + 16 * (tile - first), rows, image, y, x);
+                }
+                tile = end;
+            }
+        }
+    });
+}
+
+}  // namespace intsim
