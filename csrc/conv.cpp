@@ -1,6 +1,7 @@
 #include "conv.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "check.h"
 #include "scratch.h"
@@ -12,6 +13,9 @@ namespace {
 // Pixels per task: enough that a panel, once in the first cache, is used often; few enough that their inputs stay in
 // the second one.
 constexpr int64_t kTaskPixels = 192;
+
+// Pixels whose accumulators wait for their epilogue in the first cache.
+constexpr int64_t kSinkPixels = 48;
 
 // A loop over output pixels: how far apart its steps are in the input (bytes), in the output (elements), and in the
 // stream that is added (bytes).
@@ -32,6 +36,12 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
     }
     if (result.empty()) result.push_back({1, 0, 0, 0});
     return result;
+}
+
+// 16 or 32 channels; of constant size, so that it becomes a few moves.
+void copy_bias(const int32_t* bias, int64_t channels, int32_t* to) {
+    std::memcpy(to, bias, 16 * sizeof *to);
+    if (channels > 16) std::memcpy(to + 16, bias + 16, 16 * sizeof *to);
 }
 
 }  // namespace
@@ -221,26 +231,33 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
             operands = prepared;
         }
 
-        alignas(64) int32_t acc[kMaxTileRows * kMaxTileChannels + kAccumulatorSlack] = {};
-        const int64_t channels = packed_.panel_channels;
+        // Tiles of a line follow each other in acc, so that one call of the sink serves many.
+        alignas(64) int32_t acc[kSinkPixels * kMaxTileChannels + kAccumulatorSlack] = {};
+        const int64_t channels = panel_channels_;
         for (int64_t p = first_panel; p < last_panel; ++p) {
-            const void* panel = packed_.data(packed_.panels[p]);
-            const Run* runs = route.runs[p].data();
-            const int64_t run_count = static_cast<int64_t>(route.runs[p].size());
-            int64_t line = first_tile / route.tiles_per_line, index = first_tile % route.tiles_per_line;
-            Loop start = route.start_of_line(line);
-            for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-                const int64_t pixel = route.begin(index), rows = route.begin(index + 1) - pixel;
-                for (int64_t row = 0; row < rows; ++row)
-                    std::copy_n(&bias_[channels * p], channels, acc + channels * row);
-                const int64_t offset = start.in_step + pixel * route.line.in_step - base;
-                tiles_.run[rows]({operands + offset * packed_.operand_bytes, route.line.in_step * packed_.operand_bytes,
-                                  runs, run_count, panel, acc});
-                sink(p, acc, rows, Spot(route.line, start, pixel));
-                if (++index == route.tiles_per_line) {
-                    index = 0;
-                    start = route.start_of_line(++line);
+            const int32_t* bias = &bias_[channels * p];
+            Tile tile{nullptr,
+                      route.line.in_step * packed_.operand_bytes,
+                      route.runs[p].data(),
+                      static_cast<int64_t>(route.runs[p].size()),
+                      packed_.data(packed_.panels[p]),
+                      acc};
+            for (int64_t index = first_tile; index < last_tile;) {
+                const int64_t line = index / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
+                const Loop start = route.start_of_line(line);
+                const int64_t end_of_line = std::min(last_tile, first_of_line + route.tiles_per_line);
+                const int64_t first_pixel = route.begin(index - first_of_line);
+                int64_t pixel = first_pixel;
+                tile.acc = acc;
+                for (; index < end_of_line && pixel + kMaxTileRows <= first_pixel + kSinkPixels; ++index) {
+                    const int64_t rows = route.begin(index + 1 - first_of_line) - pixel;
+                    for (int64_t row = 0; row < rows; ++row) copy_bias(bias, channels, tile.acc + channels * row);
+                    const int64_t offset = start.in_step + pixel * route.line.in_step - base;
+                    tile.operand = operands + offset * packed_.operand_bytes;
+                    tiles_.run[rows](tile);
+                    tile.acc += channels * rows, pixel += rows;
                 }
+                sink(p, acc, pixel - first_pixel, Spot(route.line, start, first_pixel));
             }
         }
     });

@@ -92,6 +92,7 @@ def quantize(
     std: Sequence[float] = (1.0,),
     seed: int = 0,
     options: Mapping[str, object] | None = None,
+    resume: str | Path | None = None,
     output: str | Path | None = None,
     inspect: Callable[[str, Graph], None] | None = None,
     progress: Progress = silent,
@@ -107,6 +108,7 @@ def quantize(
     residual_bits    of what residual additions read and make
     input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer
     options          hyper-parameters of the method: those of `intsim methods`, the others by default
+    resume           folder in which methods that train keep their state, and from which a stopped one goes on
     output           .intsim file to write
     inspect          called with the name of each lowering pass and the graph after it
     raises           InputError, CaptureError, CalibrationError or LoweringError, each with the layer that it is about
@@ -135,7 +137,9 @@ def quantize(
     path = None if output is None else _writable(output)
     images = _dataset(data).inputs
     graph = _capture(model, images)
-    quantized = quantize_graph(graph, tuple(map(as_tensor, images)), settings, progress)
+    quantized = quantize_graph(
+        graph, tuple(map(as_tensor, images)), settings, progress, None if resume is None else Path(resume)
+    )
     result = Model(lower(quantized, inspect), quantized)
     if path is not None:
         save(path, result)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from intsim.calibrate import minmax, mse  # noqa: F401  (register their methods)
+from intsim.calibrate import adaquant, minmax, mse  # noqa: F401  (register their methods)
 from intsim.calibrate.finish import finish
 from intsim.calibrate.input_u8 import fold_pixels, pixel_levels
 from intsim.calibrate.method import METHODS, Problem
@@ -35,11 +36,13 @@ def quantize_graph(
     inputs: Images | Sequence[Images],
     settings: Settings,
     progress: Progress = silent,
+    resume: Path | None = None,
 ) -> QuantizedGraph:
     """Calibrate a float network.
 
     inputs    calibration data, one tensor (N, ...) for each graph input: float32, or uint8 with settings.pixels
     progress  called with (what, steps done, steps in all)
+    resume    folder in which methods that train keep their state, and from which a stopped one goes on
     raises    CalibrationError for settings, widths or data from which no quantized graph can be made
     """
     if settings.method not in METHODS:
@@ -48,9 +51,6 @@ def quantize_graph(
         raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(METHODS)}")
     method = METHODS[settings.method]
     options = parse_options(method.options, settings.options, method.name)
-    own = next((node for node in graph.nodes if node.op == "quantize"), None)
-    if own is not None:
-        raise CalibrationError(f"{own}: the network has quantizers of its own; calibrate it without them")
     import torch
 
     tensors = tuple(map(torch.as_tensor, inputs if isinstance(inputs, Sequence) else (inputs,)))
@@ -62,5 +62,5 @@ def quantize_graph(
     widths = layer_widths(graph, settings)
     placed = place(graph, widths, settings, fixed)
     observations = observe(placed, tensors, settings.seed, progress)
-    problem = Problem(placed, widths, observations, tensors, settings, progress)
+    problem = Problem(placed, widths, observations, tensors, settings, progress, resume)
     return finish(placed, method.decide(problem, options), settings)

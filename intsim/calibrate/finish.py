@@ -24,13 +24,16 @@ def finish(placed: Placed, decision: Decision, settings: Settings) -> QuantizedG
 
     raises  CalibrationError for a scale that is no power of two where all have to be, and for a bias beyond 32 bits
     """
-    nodes = tuple(replace(node, arrays={}) if node.name in decision.weights else node for node in placed.graph.nodes)
+    codes = {**decision.weights, **placed.weights}
+    # What quantizers and weight codes say now, the nodes need not say.
+    decided = {*codes, *placed.fixed, *decision.quantizers}
+    nodes = tuple(_bare(node) if node.name in decided else node for node in placed.graph.nodes)
     graph = replace(placed.graph, nodes=nodes)
     quantizers = {**placed.fixed, **decision.quantizers}
     grids = QuantizedGraph(graph, quantizers, {}, {})
     weights = {}
     for node in placed.graph.weighted:
-        weight = decision.weights[node.name]
+        weight = codes[node.name]
         bias = decision.biases.get(node.name, node.arrays.get("bias"))
         scale = grid_of(grids, node.inputs[0]).scale * weight.type.integer.scale
         levels = None if bias is None else round_bias(node, bias, scale)
@@ -39,13 +42,18 @@ def finish(placed: Placed, decision: Decision, settings: Settings) -> QuantizedG
         scales = {name: quantizer.grid.scale for name, quantizer in quantizers.items()}
         scales |= {name: record.weight.type.integer.scale for name, record in weights.items()}
         check_powers_of_two(scales)
-    quantized = QuantizedGraph(graph, quantizers, weights, {}, metadata=settings.metadata())
+    quantized = QuantizedGraph(graph, quantizers, weights, {}, metadata={**settings.metadata(), **decision.notes})
     chains = {
         node.name: build_chain(quantized, node, settings.scales)
         for node in nodes
         if node.op == "quantize" and node.inputs[0] not in graph.inputs.keys() - placed.fixed.keys()
     }
     return replace(quantized, chains=chains)
+
+
+def _bare(node: FloatNode) -> FloatNode:
+    """A layer without its arrays, or a quantize node without anything."""
+    return replace(node, arrays={}, attributes={} if node.op == "quantize" else node.attributes, grid=None)
 
 
 def round_bias(node: FloatNode, bias: NDArray[np.floating], scale: Scale) -> NDArray[np.int64]:

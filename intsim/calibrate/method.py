@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Problem:
     widths        of every contraction
     observations  for every quantize node what its values look like; tied nodes have theirs in common
     inputs        the calibration data, one float32 tensor (N, ...) for each graph input
+    resume        folder where a stopped calibration left its state, and where this one leaves its own
     """
 
     placed: Placed
@@ -43,6 +45,7 @@ class Problem:
     inputs: tuple[Tensor, ...]
     settings: Settings
     progress: Progress
+    resume: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +55,13 @@ class Decision:
     quantizers  for every quantize node; the same grid on tied nodes
     weights     codes of every layer with weights
     biases      float64 (O,) of layers whose bias is not the float graph's
+    notes       what the method measured, for the metadata
     """
 
     quantizers: Mapping[str, Quantizer]
     weights: Mapping[str, Value]
     biases: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 Decide = Callable[[Problem, Any], Decision]

@@ -42,6 +42,9 @@ def quantize(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the method; repeatable."),
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where training keeps its state; a stopped one goes on from it.")
+    ] = None,
     print_passes: Annotated[
         bool, typer.Option("--print-passes", help="Print the graph after each lowering pass, on stderr.")
     ] = False,
@@ -68,6 +71,7 @@ def quantize(
             std=_numbers("--std", std),
             seed=seed,
             options=_assignments(options or []),
+            resume=resume,
             output=output,
             inspect=_print_pass if print_passes else None,
             progress=progress,

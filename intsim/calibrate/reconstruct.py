@@ -1,0 +1,241 @@
+"""Reconstruction: the one loop that trains quantizers, unit after unit, towards what the float network has there.
+
+A method is a list of stages, each with units and how they are trained, and a parametrisation of weights and
+activations. Unit by unit, in order: the inputs are those that really arrive from the finished layers, for all
+calibration data, the targets those of the float network; Adam minimises |y^ - y|**p over random batches. Later stages
+go on from where earlier ones ended, so a unit of the whole network may follow units of single blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from intsim.calibrate import mse
+from intsim.calibrate.checkpoint import Checkpoint
+from intsim.calibrate.method import Decision, Problem
+from intsim.calibrate.nearest import decide_nearest
+from intsim.calibrate.simulation import Mix, Parametrisation, Simulation, UnitSimulation
+from intsim.calibrate.trainable import Trainable
+from intsim.calibrate.units import Unit
+from intsim.calibrate.values import Values
+from intsim.errors import CalibrationError
+
+SNAPSHOT = 100
+"""Iterations between two looks at whether the loss still is one, and two good states."""
+DIVERGED = 100.0
+"""A loss of so many times the first is no training any more."""
+
+Decay = Literal["cosine", "linear", "constant"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How units are trained.
+
+    iterations  of each unit
+    rates       learning rates at the start, by the kind of parameter: weight, weight_scale, bias, act_scale, ..; kinds
+                that are missing are not trained
+    batch       images in one iteration
+    norm        p of the loss |y^ - y|**p, or what says it for a unit
+    decay       of the learning rates, to 0
+    drop        share of activations, and of what a unit reads, that stays float while training (QDrop)
+    parallel    units read what the float network gives, not what arrives from the quantized layers before
+    """
+
+    iterations: int
+    rates: Mapping[str, float]
+    batch: int = 32
+    norm: float | Callable[[Unit], float] = 2.0
+    decay: Decay = "cosine"
+    drop: float = 0.0
+    parallel: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Units with how they are trained, in order."""
+
+    units: Sequence[Unit]
+    training: Training
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A unit after its training, with all calibration data, for whoever measures it."""
+
+    unit: Unit
+    simulation: UnitSimulation
+    inputs: Sequence[Tensor]
+    targets: Sequence[Tensor]
+
+
+Measure = Callable[[Trained], Mapping[str, str]]
+"""What to note of a unit once it is trained."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One unit of one stage; `hardens` are the quantizers that no later unit of the stage trains."""
+
+    unit: Unit
+    training: Training
+    simulation: UnitSimulation
+    hardens: tuple[Trainable, ...]
+
+
+def reconstruct(
+    problem: Problem, stages: Sequence[Stage], parametrisation: Parametrisation, measure: Measure | None = None
+) -> Decision:
+    """Train every unit of every stage, beginning with the grids of the least rounding error (mse).
+
+    raises  CalibrationError with the unit and the iteration where the loss is NaN or diverges, and for a folder to
+            resume from that is another calibration's
+    """
+    start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
+    simulation = Simulation(problem, start, parametrisation)
+    graph = problem.placed.graph
+    simulated = Values(graph, problem.inputs, simulation.evaluate)
+    floats = Values(graph, problem.inputs, simulation.evaluate_float)
+    jobs = _jobs(simulation, stages)
+    total, done = sum(job.training.iterations for job in jobs), 0
+    checkpoint = Checkpoint(problem)
+    finished, notes = checkpoint.load(simulation)
+    for index, job in enumerate(jobs):
+        if index >= finished:
+            inputs = (floats if job.training.parallel else simulated).get(job.simulation.reads)
+            mixed = floats.get(job.simulation.reads) if job.training.drop else inputs
+            targets = floats.get(job.simulation.targets)
+            generator = torch.Generator().manual_seed(problem.settings.seed * len(jobs) + index)
+            progress = partial(_report, problem, done, total)
+            first, final = _train(job, inputs, mixed, targets, generator, progress, checkpoint)
+            for module in job.hardens:
+                module.harden()
+            notes[f"loss.{index}.{job.unit.name}"] = f"{first:.4g} -> {final:.4g}"
+            if measure is not None:
+                notes |= measure(Trained(job.unit, job.simulation, inputs, targets))
+            checkpoint.save(simulation, index + 1, notes)
+        done += job.training.iterations
+        later = {name for job in jobs[index + 1 :] for name in job.simulation.reads + job.simulation.targets}
+        simulated.forget_all_but(later)
+        floats.forget_all_but(later)
+    return simulation.decide(notes)
+
+
+def _jobs(simulation: Simulation, stages: Sequence[Stage]) -> list[_Job]:
+    jobs = []
+    for stage in stages:
+        units = [UnitSimulation(simulation, unit.nodes, unit.targets) for unit in stage.units]
+        for i, (unit, own) in enumerate(zip(stage.units, units, strict=True)):
+            later = {id(module) for follower in units[i + 1 :] for module in follower.trainables}
+            hardens = tuple(module for module in own.trainables if id(module) not in later)
+            jobs.append(_Job(unit, stage.training, own, hardens))
+    return jobs
+
+
+def _report(problem: Problem, before: int, total: int, iteration: int) -> None:
+    problem.progress(problem.settings.method, before + iteration, total)
+
+
+def _train(
+    job: _Job,
+    inputs: Sequence[Tensor],
+    mixed: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    generator: torch.Generator,
+    progress: Callable[[int], None],
+    checkpoint: Checkpoint,
+) -> tuple[float, float]:
+    """Train one unit; the mean loss of the first and of the last tenth of its iterations.
+
+    inputs, mixed  what the unit reads, and what takes the place of a share of it (QDrop), one (N, ...) for each read
+    targets        the float network's results, one (N, ...) for each target
+    """
+    training, unit = job.training, job.simulation
+    modules = unit.trainables
+    groups: dict[str, list[torch.nn.Parameter]] = {kind: [] for kind in training.rates}
+    for module in modules:
+        for kind, parameter in module.grouped():
+            groups.get(kind, []).append(parameter)
+    optimiser = torch.optim.Adam(
+        [{"params": own, "lr": training.rates[kind], "initial_lr": training.rates[kind]}
+         for kind, own in groups.items() if own], fused=True
+    )  # fmt: skip
+    norm = training.norm if isinstance(training.norm, float) else training.norm(job.unit)
+    mix = _mix(training.drop, generator) if training.drop else None
+    losses: list[float] = []
+    good = [deepcopy(module.state_dict()) for module in modules]
+    for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), training.batch, generator)):  # noqa: B905
+        share = iteration / training.iterations
+        for group in optimiser.param_groups:
+            group["lr"] = group["initial_lr"] * _decayed(training.decay, share)
+        batch = [x[rows] for x in inputs]
+        if mix is not None:
+            batch = [mix(x, y[rows]) for x, y in zip(batch, mixed, strict=True)]
+        results = unit.run(batch, mix)
+        loss = sum_of(_distance(y, target[rows], norm) for y, target in zip(results, targets, strict=True))
+        penalties = [p for module in modules if (p := module.penalty(share)) is not None]
+        optimiser.zero_grad(set_to_none=True)
+        sum_of([loss, *penalties]).backward()
+        optimiser.step()
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]) or losses[-1] > DIVERGED * losses[0] > 0:
+            for module, state in zip(modules, good, strict=True):
+                module.load_state_dict(state)
+            raise CalibrationError(
+                f"unit '{job.unit.name}': the loss was {losses[0]:.3g} at first and is {losses[-1]:.3g} after "
+                f"{iteration} iterations; lower the learning rates{checkpoint.keep(unit.simulation)}"
+            )
+        if iteration % SNAPSHOT == 0:
+            good = [deepcopy(module.state_dict()) for module in modules]
+            progress(iteration)
+    progress(training.iterations)
+    some = -(-len(losses) // 10)
+    return sum(losses[:some]) / some, sum(losses[-some:]) / some
+
+
+def sum_of(terms: Iterable[Tensor]) -> Tensor:
+    first, *others = terms
+    for term in others:
+        first = first + term
+    return first
+
+
+def _distance(y: Tensor, target: Tensor, norm: float) -> Tensor:
+    """|y - target|**norm, summed over channels and averaged over the rest (methods.md, 0.3)."""
+    channels = y.shape[1] if y.dim() > 1 else 1
+    error = y - target
+    powers = error.square() if norm == 2 else error.abs().pow(norm)
+    return powers.mean() * channels
+
+
+def _batches(images: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows of one batch after the other, each image once before any comes again."""
+    batch = min(batch, images)
+    while True:
+        order = torch.randperm(images, generator=generator)
+        yield from order[: images - images % batch].split(batch)
+
+
+def _mix(drop: float, generator: torch.Generator) -> Mix:
+    def mix(quantized: Tensor, real: Tensor) -> Tensor:
+        return torch.where(torch.rand(quantized.shape, generator=generator) < drop, real, quantized)
+
+    return mix
+
+
+def _decayed(decay: Decay, share: float) -> float:
+    match decay:
+        case "cosine":
+            return (1 + math.cos(math.pi * share)) / 2
+        case "linear":
+            return 1 - share
+        case _:
+            return 1.0

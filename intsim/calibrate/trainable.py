@@ -1,0 +1,265 @@
+"""Quantizers with parameters: straight through roundings, while clamps have their ordinary gradient.
+
+Parameters are in units of the grid that they start from: weights and biases in quantization steps, scales as factors
+2.72**parameter. So one learning rate fits all layers and widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from intsim.frontend.execute import as_tensor
+from intsim.ir.types import Grid, Scale, TensorType, Value
+
+STRETCH, MARGIN = 1.1, -0.1
+"""AdaRound's zeta and gamma: the sigmoid is stretched beyond 0..1 and clipped, so that it arrives at both ends."""
+
+
+class FakeQuantize(torch.autograd.Function):
+    """Round to a grid and back: s * clip(round(x / s), low, high), with levels low..high.
+
+    x          float32, any shape
+    scale      float32 (), or shaped to broadcast over x
+    low, high  float, or float32 shaped like the scale
+    Gradient:  x: 1 inside, 0 where clipped;  s: round(x / s) - x / s inside, low or high where clipped;
+               low and high: s where it clips
+    Source:    LSQ (Esser et al. 2020); its factor is left to the learning rate
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        ratio = x / scale
+        rounded = torch.round(ratio)
+        level = torch.clamp(rounded, low, high)
+        ctx.save_for_backward(ratio, level, level == rounded, scale, low, high)
+        return level * scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        ratio, level, inside, scale, low, high = ctx.saved_tensors
+        passed = gradient * inside
+        by_scale = by_low = by_high = None
+        if ctx.needs_input_grad[1]:
+            by_scale = _dot_to(gradient, level, scale) - _dot_to(passed, ratio, scale)
+        if ctx.needs_input_grad[2]:
+            clipped = (gradient - passed) * scale
+            by_low = _sum_to(clipped * (level == low), low)
+            by_high = _sum_to(clipped * (level == high), high)
+        return passed, by_scale, by_low, by_high
+
+
+def _dot_to(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
+    """The sum of a * b over every axis along which `like` broadcasts."""
+    if like.numel() == 1:
+        return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
+    return _sum_to(a * b, like)
+
+
+def _sum_to(x: Tensor, like: Tensor) -> Tensor:
+    return x.sum_to_size(like.shape) if like.dim() else x.sum()
+
+
+def round_through(x: Tensor) -> Tensor:
+    """round(x), ties to even, with the gradient of x."""
+    return x + (torch.round(x) - x).detach()
+
+
+class Trainable(nn.Module):
+    """A quantizer that training adjusts.
+
+    rates  for every parameter the kind of learning rate that it wants: weight, weight_scale, bias, act_scale, ..
+    """
+
+    rates: dict[str, str]
+
+    def grouped(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Its trainable parameters with their kinds."""
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                yield self.rates[name], parameter
+
+    def penalty(self, progress: float) -> Tensor | None:
+        """What the loss gets added at `progress` (0..1) through the unit's iterations."""
+        return None
+
+    def harden(self) -> None:
+        """Make final what is soft, once no later unit trains it."""
+
+
+class ActivationQuantizer(Trainable):
+    """One scale for the tensor, and an integer zero point that is trained where the grid is not anchored at 0."""
+
+    rates = {"log_scale": "act_scale", "zero_point": "act_zero_point"}
+
+    def __init__(self, grid: Grid, trained: bool):
+        super().__init__()
+        self.grid = grid
+        self.start = float(grid.scale.array[0])
+        moves = trained and grid.zero_point[0] != grid.element.min and not grid.element.signed
+        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=trained)
+        self.zero_point = nn.Parameter(torch.tensor(float(grid.zero_point[0])), requires_grad=moves)
+
+    @property
+    def trained(self) -> bool:
+        return self.log_scale.requires_grad
+
+    @property
+    def scale(self) -> Tensor:
+        return self.start * torch.exp(self.log_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        element = self.grid.element
+        zero = round_through(torch.clamp(self.zero_point, element.min, element.max))
+        result: Tensor = FakeQuantize.apply(x, self.scale, element.min - zero, element.max - zero)
+        return result
+
+    def final(self) -> Grid:
+        """The grid as it is now."""
+        if not self.trained:
+            return self.grid
+        element = self.grid.element
+        zero = round(float(torch.clamp(self.zero_point, element.min, element.max)))
+        return Grid(element, Scale.of(self.scale.item()), (zero,), axis=self.grid.axis)
+
+
+class WeightQuantizer(Trainable):
+    """The weights of a layer: `forward` gives them as reals on the grid, `final` as codes.
+
+    weight  float32 (O, ...), the float network's
+    grid    where scales and zero points start; zero points stay
+    """
+
+    def __init__(self, weight: NDArray[np.float32], grid: Grid):
+        super().__init__()
+        self.grid = grid
+        shape = (-1, *(1 for _ in weight.shape[1:]))
+        self.register_buffer("start", as_tensor(grid.scale.array).float().reshape(shape), persistent=False)
+        zero = torch.tensor(grid.zero_point, dtype=torch.float32).reshape(shape)
+        self.register_buffer("low", grid.element.min - zero, persistent=False)
+        self.register_buffer("high", grid.element.max - zero, persistent=False)
+        trained = not grid.scale.power_of_two
+        self.log_scale = nn.Parameter(torch.zeros_like(self.start), requires_grad=trained)
+
+    start: Tensor
+    low: Tensor
+    high: Tensor
+
+    @property
+    def scale(self) -> Tensor:
+        """float32 (O, 1, ..) or (1, 1, ..)."""
+        return self.start * torch.exp(self.log_scale)
+
+    def forward(self) -> Tensor:
+        raise NotImplementedError
+
+    def levels(self) -> Tensor:
+        """Integers low..high, as the hardened weights have them."""
+        raise NotImplementedError
+
+    def final(self) -> Value:
+        """The codes as they are now."""
+        levels = self.levels().double().numpy().round()
+        zeros = self.grid.element.min - self.low.double().numpy()
+        scale = self.grid.scale if self.grid.scale.power_of_two else Scale.of(self.scale.detach().numpy().ravel())
+        grid = Grid(self.grid.element, scale, self.grid.zero_point, axis=0)
+        return Value(TensorType(grid, levels.shape), (levels + zeros).astype(self.grid.element.storage))
+
+
+class FreeWeight(WeightQuantizer):
+    """AdaQuant: the weights themselves move, by any number of steps, and are rounded to nearest.
+
+    Exact:   w^ = s * clip(round((w + v) / s), low, high); the parameter is (w + v) / s_start
+    Source:  Hubara et al. 2021 (AdaQuant), methods.md 3.2
+    """
+
+    rates = {"steps": "weight", "log_scale": "weight_scale"}
+
+    def __init__(self, weight: NDArray[np.float32], grid: Grid):
+        super().__init__(weight, grid)
+        self.steps = nn.Parameter(as_tensor(weight) / self.start)
+
+    def forward(self) -> Tensor:
+        result: Tensor = FakeQuantize.apply(self.steps, torch.exp(self.log_scale), self.low, self.high)
+        return result * self.start
+
+    def levels(self) -> Tensor:
+        return torch.clamp(torch.round(self.steps / torch.exp(self.log_scale)), self.low, self.high).detach()
+
+
+class SoftRounding(WeightQuantizer):
+    """AdaRound: every weight goes to one of its two neighbours on the grid; which one is learnt, softly at first.
+
+    Exact:       w^ = s * clip(floor(w / s_start) + h(v), low, high), h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1),
+                 h = frac(w / s_start) at the start; hard: 1 where v >= 0, else 0
+    Regulariser: weight * sum(1 - |2 h - 1|**beta), beta from 20 to 2, after the first fifth of the iterations
+    Source:      Nagel et al. 2020 (AdaRound), as BRECQ has it: methods.md 0.2; that s moves too is ours
+    """
+
+    rates = {"choice": "rounding", "log_scale": "weight_scale"}
+    WARM_UP, HARDEST, SOFTEST = 0.2, 20.0, 2.0
+
+    def __init__(self, weight: NDArray[np.float32], grid: Grid, regulariser: float):
+        super().__init__(weight, grid)
+        self.regulariser = regulariser
+        ratio = as_tensor(weight) / self.start
+        self.register_buffer("floor", torch.floor(ratio), persistent=False)
+        share = ((ratio - self.floor - MARGIN) / (STRETCH - MARGIN)).clamp(1e-6, 1 - 1e-6)
+        self.choice = nn.Parameter(torch.logit(share))
+
+    floor: Tensor
+
+    def soft(self) -> Tensor:
+        """h(v), in 0..1."""
+        return torch.clamp(torch.sigmoid(self.choice) * (STRETCH - MARGIN) + MARGIN, 0, 1)
+
+    def forward(self) -> Tensor:
+        return torch.clamp(self.floor + self.soft(), self.low, self.high) * self.scale
+
+    def penalty(self, progress: float) -> Tensor | None:
+        if progress < self.WARM_UP:
+            return None
+        rest = 1 - (progress - self.WARM_UP) / (1 - self.WARM_UP)
+        beta = self.SOFTEST + (self.HARDEST - self.SOFTEST) * rest
+        return self.regulariser * (1 - (2 * self.soft() - 1).abs().pow(beta)).sum()
+
+    def harden(self) -> None:
+        with torch.no_grad():
+            self.choice.copy_(torch.where(self.choice >= 0, torch.inf, -torch.inf))
+
+    def levels(self) -> Tensor:
+        return torch.clamp(self.floor + (self.choice >= 0), self.low, self.high).detach()
+
+
+class Bias(Trainable):
+    """A bias, in steps of what it is worth to round its layer's inputs; on the accumulator's grid.
+
+    Exact:  b^ = a * round((b + noise * steps) / a), a = s_x * s_w the accumulator's step, which gets no gradient
+    """
+
+    rates = {"steps": "bias"}
+
+    def __init__(self, bias: NDArray[np.float32], noise: Tensor):
+        super().__init__()
+        self.register_buffer("start", as_tensor(bias), persistent=False)
+        self.register_buffer("noise", noise, persistent=False)
+        self.steps = nn.Parameter(torch.zeros_like(self.start))
+
+    start: Tensor
+    noise: Tensor
+
+    def real(self) -> Tensor:
+        return self.start + self.noise * self.steps
+
+    def forward(self, step: Tensor) -> Tensor:
+        step = step.detach().reshape(-1)
+        return round_through(self.real() / step) * step
+
+    def final(self) -> NDArray[np.float64]:
+        return self.real().detach().double().numpy()
