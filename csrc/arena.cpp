@@ -24,14 +24,9 @@ int64_t best_gap(const std::vector<Span>& spans, int64_t bytes) {
     return best < 0 ? end : best;
 }
 
-}  // namespace
-
-Arena place_in_arena(const std::vector<Lifetime>& blocks) {
+Arena place(const std::vector<Lifetime>& blocks, const std::vector<size_t>& order) {
     Arena arena;
     arena.offsets.assign(blocks.size(), -1);
-    std::vector<size_t> order(blocks.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
     for (size_t i : order) {
         std::vector<Span> spans;
         for (size_t other = 0; other < blocks.size(); ++other)
@@ -47,6 +42,18 @@ Arena place_in_arena(const std::vector<Lifetime>& blocks) {
         arena.bytes = std::max(arena.bytes, end);
     }
     return arena;
+}
+
+}  // namespace
+
+Arena place_in_arena(const std::vector<Lifetime>& blocks) {
+    std::vector<size_t> order(blocks.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return blocks[a].first < blocks[b].first; });
+    const Arena by_time = place(blocks, order);
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
+    const Arena by_size = place(blocks, order);
+    return by_size.bytes <= by_time.bytes ? by_size : by_time;
 }
 
 int64_t most_alive(const std::vector<Lifetime>& blocks) {

@@ -18,8 +18,8 @@ struct Arena {
     int64_t bytes = 0;
 };
 
-// Largest blocks first, each into the smallest gap that is there at all its steps (greedy by size, best fit: Pisarchyk
-// and Lee 2020, arXiv:2001.03288). Throws std::bad_alloc where the sum overflows.
+// Block by block, each into the smallest gap that is there at all its steps: largest first (Pisarchyk and Lee 2020,
+// arXiv:2001.03288) or in order of time, whichever needs less. Throws std::bad_alloc where a sum overflows.
 Arena place_in_arena(const std::vector<Lifetime>& blocks);
 
 // The most bytes in use at one step: no placement can do with less.

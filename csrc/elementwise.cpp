@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "scratch.h"
 #include "threads.h"
 
 namespace intsim {
@@ -29,6 +30,10 @@ void require_same_extents(const char* what, const Images<A>& a, const Images<B>&
 // Whether the channels, padded to a multiple of 4, are all that a pixel has: not so for a part of other images.
 bool whole_pixels(const ByteImages& images) { return images.pixel_stride == round_up(images.channels, 4); }
 
+void take_larger(uint8_t* __restrict to, const uint8_t* __restrict from, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to[i] = std::max(to[i], from[i]);
+}
+
 // From [channels][height][width] to pixels or back: visit(planar index, pixel pointer, channel) for each element.
 template <class T, class Visit>
 void each_planar(const Images<T>& images, int threads, const Visit& visit) {
@@ -42,6 +47,38 @@ void each_planar(const Images<T>& images, int threads, const Visit& visit) {
     });
 }
 
+// One channel of a block by high words; false where a shift cannot be raised to 32, or rounding asks for the sign. The
+// sum lies in low..high.
+bool fill_high_word(AddHighWordBlock& block, int c, const AddSpec& spec, int64_t channel, int64_t low, int64_t high) {
+    const RoundingSpec& rounding = spec.rounding;
+    const int64_t shift = std::max<int64_t>(32, spec.shift[channel]);
+    const __int128 factor = __int128{1} << (shift - spec.shift[channel]);
+    const RoundingTerms terms = rounding_terms(rounding.rounding, shift);
+    if (terms.sign_term != 0 || (terms.odd_term != 0 && rounding.zero_point_first && rounding.zero_point % 2 != 0))
+        return false;
+    const __int128 base = terms.base + (static_cast<__int128>(rounding.zero_point - rounding.out.min) << shift);
+    const __int128 offset = spec.offset[channel] * factor;
+    const __int128 a = spec.multiplier_a[channel] * factor, b = spec.multiplier_b[channel] * factor;
+    if (a != static_cast<int32_t>(a) || b != static_cast<int32_t>(b)) return false;
+    // Sums of products alone, with the offset, and with the base: the extremes bound them all.
+    const __int128 least = low * factor, most = high * factor;
+    for (const __int128 value :
+         {offset, base, base + offset, least - offset, most - offset, least, most, least + base, most + base + 1})
+        if (value < INT64_MIN || value > INT64_MAX) return false;
+    const bool odd = c % 2;
+    // Without parity nothing is asked of x alone, so the base takes the offset in.
+    const bool parity = terms.odd_term != 0;
+    block.multiplier_a[c] = static_cast<int32_t>(a), block.multiplier_b[c] = static_cast<int32_t>(b);
+    (odd ? block.offset_odd : block.offset_even)[c / 2] = static_cast<int64_t>(parity ? offset : 0);
+    (odd ? block.base_odd : block.base_even)[c / 2] = static_cast<int64_t>(parity ? base : base + offset);
+    (odd ? block.shift_odd : block.shift_even)[c / 2] = shift;
+    block.shift[c] = static_cast<int32_t>(shift - 32);
+    block.low = static_cast<int32_t>(rounding.low - rounding.out.min);
+    block.high = static_cast<int32_t>(rounding.high - rounding.out.min);
+    block.odd_term = static_cast<int32_t>(terms.odd_term);
+    return true;
+}
+
 }  // namespace
 
 void quantize(const float* x, float scale, int64_t low, int64_t high, const ByteImages& out, int threads) {
@@ -51,10 +88,20 @@ void quantize(const float* x, float scale, int64_t low, int64_t high, const Byte
     // Clipping to integers commutes with rounding, and once |v| < 2^22 adding this constant rounds to nearest even.
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
     const float lowest = static_cast<float>(low), highest = static_cast<float>(high);
-    each_planar(out, threads, [=](int64_t index, uint8_t& byte) {
-        const float v = x[index] / scale;
-        const float clipped = v > lowest ? (v < highest ? v : highest) : lowest;
-        byte = static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - static_cast<int32_t>(low));
+    const int64_t area = out.height * out.width;
+    each_row(out.batch, out.height, out.width * out.channels, threads, [=, &out](int64_t image, int64_t y) {
+        uint8_t* bytes = reinterpret_cast<uint8_t*>(scratch(out.width));
+        for (int64_t c = 0; c < out.channels; ++c) {
+            const float* row = x + (image * out.channels + c) * area + y * out.width;
+            for (int64_t i = 0; i < out.width; ++i) {
+                const float v = row[i] / scale;
+                const float clipped = v > lowest ? (v < highest ? v : highest) : lowest;
+                bytes[i] =
+                    static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - static_cast<int32_t>(low));
+            }
+            uint8_t* to = out.pixel(image, y, 0) + c;
+            for (int64_t i = 0; i < out.width; ++i) to[i * out.pixel_stride] = bytes[i];
+        }
     });
 }
 
@@ -143,10 +190,12 @@ Add::Add(const AddSpec& spec)
             "'", name_, "': clipping leaves the output type");
     require(fits_int32(spec.a_low) && fits_int32(spec.a_high), "'", name_, "': accumulators leave int32");
 
-    bool in_int32 = true, result_fits = true;
-    wide_.resize(blocks_.size());
+    bool in_int32 = true, in_high_words = true, result_fits = true;
+    std::vector<AddBlock<int64_t>> wide(blocks_.size());
+    std::vector<AddHighWordBlock> high_word(blocks_.size());
     for (size_t b = 0; b < blocks_.size(); ++b) {
-        AddBlock<int64_t>& block = wide_[b] = {};
+        AddBlock<int64_t>& block = wide[b] = {};
+        high_word[b] = {};
         block.rounding.simple = block.rounding.even = 1;
         for (int c = 0; c < blocks_[b].count; ++c) {
             const int64_t channel = blocks_[b].first + c;
@@ -166,28 +215,40 @@ Add::Add(const AddSpec& spec)
             for (int64_t part : {a_low, a_high, b_low, b_high, a_low + b_low, a_high + b_high, offset})
                 in_int32 = in_int32 && fits_int32(part);
             in_int32 = in_int32 && rounds_in_int32(block.rounding, c, low, high);
+            in_high_words = in_high_words && fill_high_word(high_word[b], c, spec, channel, low, high);
             result_fits = result_fits && result_in_int32(block.rounding, c, low, high);
         }
     }
-    const AddKind kind = spec.a_is_accumulator ? (in_int32      ? AddKind::kAccumulators32
-                                                  : result_fits ? AddKind::kAccumulators64
-                                                                : AddKind::kAccumulatorsWide)
-                                               : (in_int32      ? AddKind::kBytes32
-                                                  : result_fits ? AddKind::kBytes64
-                                                                : AddKind::kBytesWide);
+    const bool bytes = !spec.a_is_accumulator;
+    if (!in_int32 && in_high_words) {
+        use(bytes ? AddKind::kBytesHighWord : AddKind::kAccumulatorsHighWord, std::move(high_word));
+        return;
+    }
+    if (!in_int32) {
+        const AddKind of_bytes = result_fits ? AddKind::kBytes64 : AddKind::kBytesWide;
+        const AddKind of_accumulators = result_fits ? AddKind::kAccumulators64 : AddKind::kAccumulatorsWide;
+        use(bytes ? of_bytes : of_accumulators, std::move(wide));
+        return;
+    }
+    std::vector<AddBlock<int32_t>> narrow(wide.size());
+    for (size_t b = 0; b < wide.size(); ++b) {
+        for (int c = 0; c < 16; ++c) {
+            narrow[b].multiplier_a[c] = static_cast<int32_t>(wide[b].multiplier_a[c]);
+            narrow[b].multiplier_b[c] = static_cast<int32_t>(wide[b].multiplier_b[c]);
+            narrow[b].offset[c] = static_cast<int32_t>(wide[b].offset[c]);
+        }
+        narrow[b].rounding = narrowed(wide[b].rounding);
+    }
+    use(bytes ? AddKind::kBytes32 : AddKind::kAccumulators32, std::move(narrow));
+}
+
+template <class Block>
+void Add::use(AddKind kind, std::vector<Block> blocks) {
     const AddRow& row = find_add(kind);
     kernel_ = row.run, info_ = &row.info;
-    if (!in_int32) return;
-    narrow_.resize(wide_.size());
-    for (size_t b = 0; b < wide_.size(); ++b) {
-        for (int c = 0; c < 16; ++c) {
-            narrow_[b].multiplier_a[c] = static_cast<int32_t>(wide_[b].multiplier_a[c]);
-            narrow_[b].multiplier_b[c] = static_cast<int32_t>(wide_[b].multiplier_b[c]);
-            narrow_[b].offset[c] = static_cast<int32_t>(wide_[b].offset[c]);
-        }
-        narrow_[b].rounding = narrowed(wide_[b].rounding);
-    }
-    wide_.clear();
+    data_ = std::move(blocks);
+    block_bytes_ = reinterpret_cast<const char*>(std::get<std::vector<Block>>(data_).data());
+    block_size_ = sizeof(Block);
 }
 
 void Add::check(const ByteImages& b, const ByteImages& out) const {
@@ -229,19 +290,24 @@ void Add::run(const Int32Images& a, const ByteImages& b, const ByteImages& out, 
 void max_pool(const ByteImages& in, const MaxPoolSpec& spec, const ByteImages& out, int threads) {
     require(in.batch == out.batch && in.channels == out.channels && in.max_byte <= out.max_byte,
             "max_pool: input and output differ");
-    each_row(out.batch, out.height, out.row_stride * spec.kernel_y * spec.kernel_x, threads,
+    // Down the columns first, whole rows at a time; then along the row.
+    const int64_t row_bytes = (in.width - 1) * in.pixel_stride + in.channels;
+    each_row(out.batch, out.height, out.row_stride * spec.kernel_y * spec.stride_x, threads,
              [&](int64_t image, int64_t y) {
+                 uint8_t* columns = reinterpret_cast<uint8_t*>(scratch(row_bytes));
+                 std::fill_n(columns, row_bytes, uint8_t{0});
+                 for (int64_t i = 0; i < spec.kernel_y; ++i) {
+                     const int64_t from_y = y * spec.stride_y - spec.top + i * spec.dilation_y;
+                     if (from_y >= 0 && from_y < in.height) take_larger(columns, in.pixel(image, from_y, 0), row_bytes);
+                 }
                  for (int64_t x = 0; x < out.width; ++x) {
                      uint8_t* to = out.pixel(image, y, x);
-                     std::fill(to, to + out.channels, uint8_t{0});
-                     for (int64_t i = 0; i < spec.kernel_y; ++i)
-                         for (int64_t j = 0; j < spec.kernel_x; ++j) {
-                             const int64_t from_y = y * spec.stride_y - spec.top + i * spec.dilation_y;
-                             const int64_t from_x = x * spec.stride_x - spec.left + j * spec.dilation_x;
-                             if (from_y < 0 || from_y >= in.height || from_x < 0 || from_x >= in.width) continue;
-                             const uint8_t* from = in.pixel(image, from_y, from_x);
-                             for (int64_t c = 0; c < out.channels; ++c) to[c] = std::max(to[c], from[c]);
-                         }
+                     std::fill_n(to, out.channels, uint8_t{0});
+                     for (int64_t j = 0; j < spec.kernel_x; ++j) {
+                         const int64_t from_x = x * spec.stride_x - spec.left + j * spec.dilation_x;
+                         if (from_x >= 0 && from_x < in.width)
+                             take_larger(to, columns + from_x * in.pixel_stride, out.channels);
+                     }
                  }
              });
 }

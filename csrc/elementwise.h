@@ -60,8 +60,7 @@ public:
     void apply(int64_t block, const void* a, int64_t a_stride, const uint8_t* b, int64_t b_stride, uint8_t* out,
                int64_t out_stride, int64_t pixels) const {
         const size_t i = static_cast<size_t>(block);
-        const void* parameters = wide_.empty() ? static_cast<const void*>(&narrow_[i]) : &wide_[i];
-        kernel_({parameters, a, b, out, a_stride, b_stride, out_stride, pixels, blocks_[i].count});
+        kernel_({block_bytes_ + i * block_size_, a, b, out, a_stride, b_stride, out_stride, pixels, blocks_[i].count});
     }
     // Throws std::invalid_argument unless accumulators can be added to such images without being stored.
     void check_accumulators(const ByteImages& b, const ByteImages& out) const;
@@ -69,6 +68,8 @@ public:
     const std::string& name() const { return name_; }
 
 private:
+    template <class Block>
+    void use(AddKind kind, std::vector<Block> blocks);
     void check(const ByteImages& b, const ByteImages& out) const;
     template <class A>
     void run_rows(const Images<A>& a, const ByteImages& b, const ByteImages& out, int threads) const;
@@ -78,10 +79,11 @@ private:
     const int64_t a_high_;
     const int max_byte_;
     const std::vector<ChannelBlock> blocks_;
-    std::vector<AddBlock<int32_t>> narrow_;  // one of the two is filled
-    std::vector<AddBlock<int64_t>> wide_;
-    AddKernel kernel_;
-    const KernelInfo* info_;
+    std::variant<std::vector<AddBlock<int32_t>>, std::vector<AddHighWordBlock>, std::vector<AddBlock<int64_t>>> data_;
+    const char* block_bytes_ = nullptr;
+    size_t block_size_ = 0;
+    AddKernel kernel_ = nullptr;
+    const KernelInfo* info_ = nullptr;
 };
 
 // Largest byte of each window; cells outside the image do not count.

@@ -59,6 +59,55 @@ void add64_pixels(const AddArgs& args, const AddBlock<int64_t>& block) {
     }
 }
 
+// Even 32-bit lanes, which vpmuldq multiplies, and the odd ones moved in their place.
+struct Lanes {
+    __m256i even, odd;
+};
+Lanes lanes(const int32_t* from) { return {load(from), load(from + 1)}; }  // one more than 8 is read
+Lanes lanes(const uint8_t* from) {
+    const __m256i all = load8(from);
+    return {all, _mm256_srli_epi64(all, 32)};
+}
+
+template <class A, bool kOdd>
+void add_high_word_pixels(const AddArgs& args, const AddHighWordBlock& block) {
+    const A* a = static_cast<const A*>(args.a);
+    for (int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+        __m256i sum[2];
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+            const int at = 8 * half, place = 4 * half;
+            const Lanes x = lanes(a + pixel * args.a_stride + at), y = lanes(args.b + pixel * args.b_stride + at);
+            __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x.even, load(block.multiplier_a + at)),
+                                            _mm256_mul_epi32(y.even, load(block.multiplier_b + at)));
+            __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(x.odd, load(block.multiplier_a + at + 1)),
+                                           _mm256_mul_epi32(y.odd, load(block.multiplier_b + at + 1)));
+            __m256i base_even = load(block.base_even + place), base_odd = load(block.base_odd + place);
+            if (kOdd) {
+                even = _mm256_add_epi64(even, load(block.offset_even + place));
+                odd = _mm256_add_epi64(odd, load(block.offset_odd + place));
+                const __m256i one = _mm256_set1_epi64x(1);
+                const __m256i parity_even = _mm256_srlv_epi64(even, load(block.shift_even + place));
+                const __m256i parity_odd = _mm256_srlv_epi64(odd, load(block.shift_odd + place));
+                base_even = _mm256_add_epi64(base_even, _mm256_and_si256(parity_even, one));
+                base_odd = _mm256_add_epi64(base_odd, _mm256_and_si256(parity_odd, one));
+            }
+            const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(_mm256_add_epi64(even, base_even), 32),
+                                                    _mm256_add_epi64(odd, base_odd), 0xaa);
+            sum[half] = _mm256_srav_epi32(high, load(block.shift + at));
+        }
+        const __m128i bytes = _mm_max_epu8(pack_bytes(sum[0], sum[1]), _mm_set1_epi8(static_cast<char>(block.low)));
+        store_bytes(args.out + pixel * args.out_stride,
+                    _mm_min_epu8(bytes, _mm_set1_epi8(static_cast<char>(block.high))), args.channels);
+    }
+}
+
+template <class A>
+void add_high_word(const AddArgs& args) {
+    const AddHighWordBlock& block = *static_cast<const AddHighWordBlock*>(args.block);
+    block.odd_term ? add_high_word_pixels<A, true>(args, block) : add_high_word_pixels<A, false>(args, block);
+}
+
 template <class A>
 void add32(const AddArgs& args) {
     const AddBlock<int32_t>& block = *static_cast<const AddBlock<int32_t>*>(args.block);
@@ -124,8 +173,14 @@ void build_tables(const uint8_t* from, void* tables, int64_t count) {
 
 constexpr AddRow kAdds[] = {
     {{"add_u8s8_int32_avx2_1x16", "add", "int32", "avx2", 1, 16, 8, 8}, AddKind::kBytes32, add32<uint8_t>},
+    {{"add_u8s8_highword_avx2_1x16", "add", "highword", "avx2", 1, 16, 8, 8},
+     AddKind::kBytesHighWord,
+     add_high_word<uint8_t>},
     {{"add_u8s8_int64_avx2_1x16", "add", "int64", "avx2", 1, 16, 8, 8}, AddKind::kBytes64, add64<uint8_t>},
     {{"add_u8s32_int32_avx2_1x16", "add", "int32", "avx2", 1, 16, 8, 32}, AddKind::kAccumulators32, add32<int32_t>},
+    {{"add_u8s32_highword_avx2_1x16", "add", "highword", "avx2", 1, 16, 8, 32},
+     AddKind::kAccumulatorsHighWord,
+     add_high_word<int32_t>},
     {{"add_u8s32_int64_avx2_1x16", "add", "int64", "avx2", 1, 16, 8, 32}, AddKind::kAccumulators64, add64<int32_t>},
 };
 
@@ -137,7 +192,7 @@ constexpr LookupRow kLookup = {{"lookup_u8s8_table_avx2_1x32", "lookup", "table"
 
 }  // namespace
 
-const Rows<AddRow> kAvx2Adds = {kAdds, 4};
+const Rows<AddRow> kAvx2Adds = {kAdds, 6};
 const Rows<OperandRow> kAvx2Operands = {kOperands, 2};
 const Rows<LookupRow> kAvx2Lookups = {&kLookup, 1};
 

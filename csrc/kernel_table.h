@@ -145,8 +145,19 @@ struct alignas(64) AddBlock {
     RoundingBlock<T> rounding;
 };
 
+// The same by high words, where every shift is at least 32 and no rounding asks for the sign:
+// byte = clip((x + base + ((x >> shift) & odd_term)) >> shift, low, high); the zero point is in the base.
+struct alignas(64) AddHighWordBlock {
+    int32_t multiplier_a[17], multiplier_b[17];
+    int32_t shift[16];                                                 // less 32
+    int64_t offset_even[8], offset_odd[8], base_even[8], base_odd[8];  // of channels 0, 2, ... and 1, 3, ...
+    int64_t shift_even[8], shift_odd[8];
+    int32_t low, high;  // bytes
+    int32_t odd_term;   // 0 or 1, for all channels
+};
+
 struct AddArgs {
-    const void* block;  // AddBlock<int32_t> or AddBlock<int64_t>
+    const void* block;  // AddBlock<int32_t>, AddBlock<int64_t> or AddHighWordBlock
     const void* a;      // bytes or int32
     const uint8_t* b;
     uint8_t* out;
@@ -191,7 +202,16 @@ struct EpilogueRow {
 };
 
 // What a is, and whether int32 holds x and everything on the way to the byte (32), or the result before clipping (64).
-enum class AddKind { kBytes32, kBytes64, kBytesWide, kAccumulators32, kAccumulators64, kAccumulatorsWide };
+enum class AddKind {
+    kBytes32,
+    kBytesHighWord,
+    kBytes64,
+    kBytesWide,
+    kAccumulators32,
+    kAccumulatorsHighWord,
+    kAccumulators64,
+    kAccumulatorsWide,
+};
 struct AddRow {
     KernelInfo info;
     AddKind kind;

@@ -188,6 +188,24 @@ void add(const AddArgs& args) {
         }
 }
 
+template <class A>
+void add_high_word(const AddArgs& args) {
+    const AddHighWordBlock& block = *static_cast<const AddHighWordBlock*>(args.block);
+    const A* a = static_cast<const A*>(args.a);
+    for (int64_t pixel = 0; pixel < args.pixels; ++pixel)
+        for (int64_t c = 0; c < args.channels; ++c) {
+            const int64_t offset = (c % 2 ? block.offset_odd : block.offset_even)[c / 2];
+            const int64_t base = (c % 2 ? block.base_odd : block.base_even)[c / 2];
+            const int64_t x = int64_t{block.multiplier_a[c]} * a[pixel * args.a_stride + c] +
+                              int64_t{block.multiplier_b[c]} * args.b[pixel * args.b_stride + c] + offset;
+            const int shift = 32 + block.shift[c];
+            const int64_t value = (x + base + ((x >> shift) & block.odd_term)) >> shift;
+            args.out[pixel * args.out_stride + c] = static_cast<uint8_t>(value < block.low    ? block.low
+                                                                         : value > block.high ? block.high
+                                                                                              : value);
+        }
+}
+
 void widen(const uint8_t* from, void* to, int64_t count) {
     int16_t* words = static_cast<int16_t*>(to);
     for (int64_t i = 0; i < count; ++i) words[i] = from[i];
@@ -251,6 +269,9 @@ constexpr AddRow kAdds[] = {
     {{"add_u8s8_int32_portable_1x16", "add", "int32", "portable", 1, 16, 8, 8},
      AddKind::kBytes32,
      add<uint8_t, int32_t>},
+    {{"add_u8s8_highword_portable_1x16", "add", "highword", "portable", 1, 16, 8, 8},
+     AddKind::kBytesHighWord,
+     add_high_word<uint8_t>},
     {{"add_u8s8_int64_portable_1x16", "add", "int64", "portable", 1, 16, 8, 8},
      AddKind::kBytes64,
      add<uint8_t, int64_t>},
@@ -260,6 +281,9 @@ constexpr AddRow kAdds[] = {
     {{"add_u8s32_int32_portable_1x16", "add", "int32", "portable", 1, 16, 8, 32},
      AddKind::kAccumulators32,
      add<int32_t, int32_t>},
+    {{"add_u8s32_highword_portable_1x16", "add", "highword", "portable", 1, 16, 8, 32},
+     AddKind::kAccumulatorsHighWord,
+     add_high_word<int32_t>},
     {{"add_u8s32_int64_portable_1x16", "add", "int64", "portable", 1, 16, 8, 32},
      AddKind::kAccumulators64,
      add<int32_t, int64_t>},

@@ -217,3 +217,46 @@ def test_what_a_kernel_refuses_names_the_layer() -> None:
     net.node("q", ops.Threshold(Grid(IntType(False, 1), ONE)), acc, thresholds, zeros, flags, flags)
     with pytest.raises(BackendError, match="conv2d 'stem': code 3 of channel 0 leaves the output type"):
         load_backend("native", net.graph(("q",)))
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_what_a_concatenation_alone_reads_is_made_in_its_place(axis: int) -> None:
+    """A join of joins with a padded reader: no operand needs memory of its own."""
+    net = Network(4, 6, 4, Grid(IntType(False, 4), ONE), "shift", 0)
+    x = net.node("in", ops.Quantize(net.codes), "x")
+    parts = [net.requantize(f"q{i}", net.conv(f"c{i}", x, 4, kernel=1)) for i in range(3)]
+    inner = net.node("inner", ops.Concat(axis), *parts[:2])
+    if axis == 1:
+        parts[2] = net.requantize("q3", net.conv("c3", x, 8, kernel=1))
+    elif axis == 2:
+        parts[2] = net.node("pooled", ops.MaxPool((2, 1), (1, 1), (1, 0, 0, 0)), parts[2])
+    joined = net.node("joined", ops.Concat(axis), inner, parts[2])
+    net.requantize("last.q", net.conv("last", joined, 3, padding=(1, 1, 1, 1), pad_code=2))
+    graph = net.graph(("last.q",))
+    assert_equal_everywhere(graph, batch=3)
+    backend = load_backend("native", graph)
+    source, whole, last = (int(np.prod(graph.types[name].shape[1:])) for name in ("in", "joined", "last.q"))  # type: ignore[arg-type]
+    before_pooling = 144 if axis == 2 else 0
+    assert backend.live_bytes == max(source + whole + before_pooling, whole + last)  # type: ignore[attr-defined]
+
+
+def test_flattening_keeps_the_order_of_channels_first() -> None:
+    net = Network(5, 4, 4, Grid(IntType(False, 4), ONE), "shift", 0)
+    x = net.node("in", ops.Quantize(net.codes), "x")
+    flat = net.node("flat", ops.Reshape((None, 80)), x)
+    net.node("fc", ops.Linear(), flat, net.weight("fc.weight", (7, 80)))
+    assert "reference" not in assert_equal_everywhere(net.graph(("fc",)), batch=3).values()
+
+
+def test_readers_that_take_pixels_apart_read_a_slice_where_it_is() -> None:
+    """Every second pixel of some channels, as a residual stream, to a pool, to a table and out."""
+    net = Network(8, 9, 4, Grid(IntType(False, 4), ONE), "shift", 0)
+    x = net.node("in", ops.Quantize(net.codes), "x")
+    part = net.node("part", ops.Slice((0, 2, 1, 0), (0, 8, 9, 9), (1, 1, 2, 3)), x)
+    net.constant("one", [1]), net.constant("three", [3])
+    acc = net.conv("conv", x, 6, kernel=1)
+    strided = net.node("strided", ops.Slice((0, 0, 1, 0), (0, 6, 9, 9), (1, 1, 2, 3)), net.requantize("q", acc))
+    net.node("sum", ops.Add(net.codes, Rounding.HALF_EVEN), part, strided, "one", "three", "three")
+    net.node("pool", ops.MaxPool((2, 2), (1, 1)), part)
+    net.node("clamped", ops.Clamp(1, 9), part)
+    assert_equal_everywhere(net.graph(("sum", "pool", "clamped")), batch=3)

@@ -64,7 +64,9 @@ ADDS = [kernel for kernel in native.kernels() if kernel.op == "add"]
 def test_every_addition_kernel_is_used(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel follows from the multipliers; 37 channels are two blocks and a tail."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
-    multiplier, shift = {"int32": (3, 2), "int64": (1 << 29, 31), "wide": (1 << 30, 2)}[kernel.scheme]
+    multiplier, shift = {"int32": (3, 2), "highword": (1 << 29, 31), "int64": (1 << 30, 30), "wide": (1 << 30, 2)}[
+        kernel.scheme
+    ]
     accumulators = kernel.weight_bits == 32
     rng = np.random.default_rng(0)
     a = rng.integers(-1000, 1000, (3, 37, 4, 5)) if accumulators else rng.integers(0, 256, (3, 37, 4, 5))
