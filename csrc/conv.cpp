@@ -1,7 +1,6 @@
 #include "conv.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "check.h"
 #include "scratch.h"
@@ -38,12 +37,6 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
     return result;
 }
 
-// 16 or 32 channels; of constant size, so that it becomes a few moves.
-void copy_bias(const int32_t* bias, int64_t channels, int32_t* to) {
-    std::memcpy(to, bias, 16 * sizeof *to);
-    if (channels > 16) std::memcpy(to + 16, bias + 16, 16 * sizeof *to);
-}
-
 }  // namespace
 
 // Where everything lies between one input and one output.
@@ -56,7 +49,8 @@ struct Conv::Route {
     std::vector<std::vector<Run>> runs;  // of each panel
 
     // Tile `index` of a line covers pixels [begin(index), begin(index + 1)).
-    int64_t begin(int64_t index) const { return index * line.count / tiles_per_line; }
+    int64_t begin(int64_t index) const { return begins[static_cast<size_t>(index)]; }
+    std::vector<int64_t> begins;
 
     // Offsets of a line's start in the input, the output and the stream: a loop of one step.
     Loop start_of_line(int64_t index) const {
@@ -182,6 +176,8 @@ Conv::Route Conv::route(const ByteImages& in, const Halo& padding, const Images<
     route.line = route.outer.back();
     route.outer.pop_back();
     route.tiles_per_line = ceil_divide(route.line.count, tiles_.max_rows);
+    for (int64_t i = 0; i <= route.tiles_per_line; ++i)
+        route.begins.push_back(i * route.line.count / route.tiles_per_line);
     route.tile_count = route.tiles_per_line;
     for (const Loop& loop : route.outer) route.tile_count *= loop.count;
 
@@ -235,12 +231,12 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
         alignas(64) int32_t acc[kSinkPixels * kMaxTileChannels + kAccumulatorSlack] = {};
         const int64_t channels = panel_channels_;
         for (int64_t p = first_panel; p < last_panel; ++p) {
-            const int32_t* bias = &bias_[channels * p];
             Tile tile{nullptr,
                       route.line.in_step * packed_.operand_bytes,
                       route.runs[p].data(),
                       static_cast<int64_t>(route.runs[p].size()),
                       packed_.data(packed_.panels[p]),
+                      &bias_[channels * p],
                       acc};
             for (int64_t index = first_tile; index < last_tile;) {
                 const int64_t line = index / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
@@ -251,7 +247,6 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
                 tile.acc = acc;
                 for (; index < end_of_line && pixel + kMaxTileRows <= first_pixel + kSinkPixels; ++index) {
                     const int64_t rows = route.begin(index + 1 - first_of_line) - pixel;
-                    for (int64_t row = 0; row < rows; ++row) copy_bias(bias, channels, tile.acc + channels * row);
                     const int64_t offset = start.in_step + pixel * route.line.in_step - base;
                     tile.operand = operands + offset * packed_.operand_bytes;
                     tiles_.run[rows](tile);

@@ -28,17 +28,17 @@ void depthwise_w16(const Tile& tile) {
 #pragma GCC unroll 4
     for (int row = 0; row < MR; ++row) {
         int32_t* acc = tile.acc + 16 * row;
-        store(acc, _mm256_add_epi32(load(acc), _mm256_permute2x128_si256(low[row], high[row], 0x20)));
-        store(acc + 8, _mm256_add_epi32(load(acc + 8), _mm256_permute2x128_si256(low[row], high[row], 0x31)));
+        store(acc, _mm256_add_epi32(load(tile.bias), _mm256_permute2x128_si256(low[row], high[row], 0x20)));
+        store(acc + 8, _mm256_add_epi32(load(tile.bias + 8), _mm256_permute2x128_si256(low[row], high[row], 0x31)));
     }
 }
 
 // Most rows of input that two rows of output need, in pairs; columns likewise, for strides up to 2.
 constexpr int kMaxPairs = 3, kMaxColumns = 2 * kMaxStripPixels + 1;
 
-// Words of two input rows side by side, [column][pair][2 x 8 channels][2 rows]: made once for all taps that read them.
+// Words of two input rows side by side, [pair][column][2 x 8 channels][2 rows]: made once for all taps that read them.
 struct RowPairs {
-    alignas(32) int16_t words[kMaxColumns][kMaxPairs][32];
+    alignas(32) int16_t words[kMaxPairs][kMaxColumns][32];
 };
 
 // 16 channels as words, dealt to the halves so that vpunpck*wd leaves them in order.
@@ -55,19 +55,19 @@ void interleave_rows(const Strip& strip, RowPairs& pairs) {
         const uint8_t* first = strip.operand + 2 * pair * strip.row_stride;
         const uint8_t* second = 2 * pair + 1 < rows ? first + strip.row_stride : first;
         const int64_t to_second = second - first;
-        int16_t* to = pairs.words[0][pair];
+        int16_t* to = pairs.words[pair][0];
         for (const uint8_t* end = first + columns * strip.pixel_stride; first != end; first += strip.pixel_stride) {
             const __m256i a = widen_dealt(first), b = widen_dealt(first + to_second);
             store(to, _mm256_unpacklo_epi16(a, b));
             store(to + 16, _mm256_unpackhi_epi16(a, b));
-            to += 32 * kMaxPairs;
+            to += 32;
         }
     }
 }
 
 // 8 channels of one row of output, from two pairs of rows and the weights that fit them.
 void multiply_pairs(const Strip& strip, const int16_t* pairs, const int16_t* panel, __m256i bias, int32_t* acc) {
-    constexpr int kColumn = 32 * kMaxPairs, kPair = 32;
+    constexpr int kColumn = 32, kPair = 32 * kMaxColumns;
     const __m256i w00 = load(panel), w01 = load(panel + 16), w10 = load(panel + 64), w11 = load(panel + 80),
                   w20 = load(panel + 128), w21 = load(panel + 144);
     const int64_t step = kColumn * strip.stride_x;
@@ -93,7 +93,7 @@ void strip_w16(const Strip& strip) {
         int32_t* acc = strip.acc + 8 * half;
         multiply_pairs(strip, pairs.words[0][0] + 16 * half, panel, bias, acc);
         if (strip.rows == 2)
-            multiply_pairs(strip, pairs.words[0][second_pair] + 16 * half, panel + second_weights, bias,
+            multiply_pairs(strip, pairs.words[second_pair][0] + 16 * half, panel + second_weights, bias,
                            acc + 16 * kMaxStripPixels);
     }
 }

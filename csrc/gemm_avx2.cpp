@@ -47,7 +47,20 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     "vpaddd 32*" #i "(%[acc]), %%ymm" #i ", %%ymm" #i "\n" \
     "vmovdqa %%ymm" #i ", 32*" #i "(%[acc])\n"
 
-#define INT32_STORE(low, high, address) ADD_TO_TILE(low) ADD_TO_TILE(high)
+// The tile starts with the bias where flushes add to it, and is written once, bias included, where sums stay in int32.
+#define LOAD_BIAS                       \
+    "vmovdqa (%[bias]), %%ymm12\n"      \
+    "vmovdqa 32(%[bias]), %%ymm13\n"
+#define START_ROW(low, high, address)             \
+    "vmovdqa %%ymm12, 32*" #low "(%[acc])\n"      \
+    "vmovdqa %%ymm13, 32*" #high "(%[acc])\n"
+#define START(rows) LOAD_BIAS rows(START_ROW)
+#define STORE_ROW(low, high, address)                      \
+    "vpaddd %%ymm12, %%ymm" #low ", %%ymm" #low "\n"       \
+    "vpaddd %%ymm13, %%ymm" #high ", %%ymm" #high "\n"     \
+    "vmovdqa %%ymm" #low ", 32*" #low "(%[acc])\n"         \
+    "vmovdqa %%ymm" #high ", 32*" #high "(%[acc])\n"
+#define INT32_STORE(rows) LOAD_BIAS rows(STORE_ROW)
 
 // a16: u8 times s8, pairs summed into int16 (no pair saturates, by the packer's proof), then wrapping addition. A flush
 // widens the int16 lanes to 8 channels of int32, adds them to the tile, and starts again from zero.
@@ -147,6 +160,16 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
     "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
     ZERO_ONE(i)
+#define LUT_START_ROW(low, high, address)              \
+    "vmovdqa %%ymm12, 64*" #low "(%[acc])\n"           \
+    "vmovdqa %%ymm13, 64*" #low "+32(%[acc])\n"        \
+    "vmovdqa %%ymm14, 64*" #high "(%[acc])\n"          \
+    "vmovdqa %%ymm15, 64*" #high "+32(%[acc])\n"
+#define LUT_START(rows)                 \
+    LOAD_BIAS                           \
+    "vmovdqa 64(%[bias]), %%ymm14\n"    \
+    "vmovdqa 96(%[bias]), %%ymm15\n"    \
+    rows(LUT_START_ROW)
 #define LUT_FLUSH_BYTES(low, high, address) LUT_ADD_BYTES(low) LUT_ADD_BYTES(high)
 #define LUT_ADD_HALF(i, half)                                        \
     "vpmovsxwd 32*" #i "+16*" half "(%[totals]), %%ymm14\n"          \
@@ -204,8 +227,8 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     EACH_QUAD(A32S1_QUAD, rows)       \
     "6:\n"
 
-// for each run { p = operand + offset; each_quad; if (run.flush) { after_flush } } at_end
-#define GEMM_KERNEL(function, int16_totals, rows, each_quad, after_flush, at_end)                                      \
+// at_start; for each run { p = operand + offset; each_quad; if (run.flush) { after_flush } } at_end
+#define GEMM_KERNEL(function, int16_totals, rows, at_start, each_quad, after_flush, at_end)                                      \
     __attribute__((noinline)) void function(const Tile& tile) {                                                      \
         const Run* run = tile.runs;                                                                                  \
         const void* panel = tile.panel;                                                                              \
@@ -213,6 +236,7 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
         const char *p, *q;                                                                                           \
         alignas(32) int16_t totals[int16_totals] = {};                                                               \
         __asm__ volatile(                                                                                            \
+            at_start                                                                                                 \
             rows(ZERO)                                                                                               \
             "1: mov (%[run]), %[p]\n"                                                                                \
             "add %[operand], %[p]\n"                                                                                 \
@@ -229,7 +253,7 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
             at_end                                                                                                   \
             "vzeroupper\n"                                                                                           \
             : [run] "+&r"(run), [panel] "+&r"(panel), [count] "+&r"(count), [n] "=&r"(n), [p] "=&r"(p), [q] "=&r"(q) \
-            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [acc] "r"(tile.acc), [ones] "m"(kOnes),    \
+            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [bias] "r"(tile.bias), [acc] "r"(tile.acc), [ones] "m"(kOnes),    \
               [planes] "m"(kPlanes), [totals] "r"(totals)                                                            \
             : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",        \
               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");                                                 \
@@ -240,16 +264,19 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
 static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes");
 
 #define GEMM_KERNELS(mr)                                                                                             \
-    GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, EACH_QUAD(A16_QUAD, EACH_ROW_##mr), EACH_ROW_##mr(A16_FLUSH), "")   \
-    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, EACH_QUAD(W16_QUAD, EACH_ROW_##mr), "", EACH_ROW_##mr(INT32_STORE)) \
-    GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                         \
-                EACH_ROW_##mr(INT32_STORE))                                                                          \
-    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUT_FLUSH(EACH_ROW_##mr), "")
-#define STEP_KERNELS(mr)                                                                        \
-    GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, EACH_STEP(2, A32S2_STEP, EACH_ROW_##mr), "", \
-                EACH_ROW_##mr(INT32_STORE))                                                     \
-    GEMM_KERNEL(gemm_a32s4_##mr, 1, EACH_ROW_##mr, EACH_STEP(4, A32S4_STEP, EACH_ROW_##mr), "", \
-                EACH_ROW_##mr(INT32_STORE))
+    GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, START(EACH_ROW_##mr), EACH_QUAD(A16_QUAD, EACH_ROW_##mr),           \
+                EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
+    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(W16_QUAD, EACH_ROW_##mr), "",                         \
+                INT32_STORE(EACH_ROW_##mr))                                                                          \
+    GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                     \
+                INT32_STORE(EACH_ROW_##mr))                                                                          \
+    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr), EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), \
+                LUT_FLUSH(EACH_ROW_##mr), "")
+#define STEP_KERNELS(mr)                                                                            \
+    GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, A32S2_STEP, EACH_ROW_##mr), "", \
+                INT32_STORE(EACH_ROW_##mr))                                                         \
+    GEMM_KERNEL(gemm_a32s4_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(4, A32S4_STEP, EACH_ROW_##mr), "", \
+                INT32_STORE(EACH_ROW_##mr))
 
 GEMM_KERNELS(1)
 GEMM_KERNELS(2)
@@ -257,7 +284,7 @@ GEMM_KERNELS(3)
 GEMM_KERNELS(4)
 GEMM_KERNELS(5)
 GEMM_KERNELS(6)
-GEMM_KERNEL(roof_6, 1, EACH_ROW_6, EACH_QUAD(FMA_QUAD, EACH_ROW_6), "", EACH_ROW_6(FMA_STORE))
+GEMM_KERNEL(roof_6, 1, EACH_ROW_6, "", EACH_QUAD(FMA_QUAD, EACH_ROW_6), "", EACH_ROW_6(FMA_STORE))
 STEP_KERNELS(1)
 STEP_KERNELS(2)
 STEP_KERNELS(3)

@@ -14,9 +14,10 @@
 // groups or dilation every tap is one. A tile kernel computes MR output pixels, whose inputs lie `row_stride` bytes
 // apart, times NR output channels, 16 or 32:
 //
-//     acc[row][channel] += sum over runs, over k:  operand[row * row_stride + run.offset + k] * panel[...]
+//     acc[row][channel] = bias[channel] + sum over runs, over k:  operand[row * row_stride + run.offset + k] *
+//     panel[...]
 //
-// and the caller has filled acc with the bias. Panels hold the weights in the order in which the kernel eats them, one
+// Panels hold the weights in the order in which the kernel eats them, one
 // *quad* (4 consecutive k) of NR channels at a time:
 //
 //     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
@@ -72,8 +73,9 @@ struct Tile {
     int64_t row_stride;   // bytes
     const Run* runs;
     int64_t run_count;
-    const void* panel;  // 64-byte aligned
-    int32_t* acc;       // [MR][NR], 64-byte aligned
+    const void* panel;    // 64-byte aligned
+    const int32_t* bias;  // [NR], 64-byte aligned
+    int32_t* acc;         // [MR][NR], 64-byte aligned
 };
 using TileKernel = void (*)(const Tile&);
 

@@ -6,9 +6,15 @@
 namespace intsim {
 namespace {
 
+template <int MR, int NR>
+void start_with_bias(const Tile& tile) {
+    for (int row = 0; row < MR; ++row) std::memcpy(tile.acc + NR * row, tile.bias, NR * sizeof *tile.acc);
+}
+
 // Schemes a16 and a32 without 16-bit lanes: products go straight to int32, so `flush` and steps mean nothing here.
 template <int MR>
 void gemm_bytes(const Tile& tile) {
+    start_with_bias<MR, 16>(tile);
     const int8_t* panel = static_cast<const int8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
@@ -23,6 +29,7 @@ void gemm_bytes(const Tile& tile) {
 
 template <int MR>
 void gemm_w16(const Tile& tile) {
+    start_with_bias<MR, 16>(tile);
     const int16_t* panel = static_cast<const int16_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const char* operand = static_cast<const char*>(tile.operand) + tile.runs[r].offset;
@@ -39,6 +46,7 @@ void gemm_w16(const Tile& tile) {
 // Bit-planes of two's complement, so the second one counts -2. As for a16, flushes mean nothing in int32.
 template <int MR>
 void gemm_lut(const Tile& tile) {
+    start_with_bias<MR, 32>(tile);
     const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
@@ -53,6 +61,7 @@ void gemm_lut(const Tile& tile) {
 
 template <int MR>
 void depthwise_w16(const Tile& tile) {
+    start_with_bias<MR, 16>(tile);
     const int16_t* panel = static_cast<const int16_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const int16_t* weights = panel + 32 * (r / 2) + r % 2;

@@ -58,12 +58,10 @@ void MicroKernel::prepare_integers(int weight_bits, int act_bits) {
 }
 
 void MicroKernel::run(int64_t times) const {
+    alignas(64) const int32_t bias[kMaxTileChannels] = {};
     const Tile tile{operands_.get(), row_stride_, runs_.data(), static_cast<int64_t>(runs_.size()),
-                    panel_.get(),    acc_.get()};
-    for (int64_t i = 0; i < times; ++i) {
-        std::fill_n(acc_.get(), row_->info.mr * row_->info.nr, 0);
-        row_->run(tile);
-    }
+                    panel_.get(),    bias,        acc_.get()};
+    for (int64_t i = 0; i < times; ++i) row_->run(tile);
 }
 
 void dependent_adds(int64_t count) {

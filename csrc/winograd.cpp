@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "check.h"
 #include "scratch.h"
@@ -189,9 +188,8 @@ void Winograd::run(const ByteImages& in, const Halo& padding, int64_t height, in
                 for (int64_t group = 0; group < groups; ++group) {
                     const int64_t begin = group * count / groups, rows = (group + 1) * count / groups - begin;
                     int32_t* to = sums + place * sums_step + 16 * begin;
-                    for (int64_t row = 0; row < rows; ++row) std::memcpy(to + 16 * row, start, 16 * sizeof *start);
                     kernels.run[rows]({inputs + place * place_bytes + begin * row_bytes, row_bytes, runs.data(),
-                                       static_cast<int64_t>(runs.size()), packed.data(packed.panels[p]), to});
+                                       static_cast<int64_t>(runs.size()), packed.data(packed.panels[p]), start, to});
                 }
             }
             transforms_->to_outputs({sums, sums_step, count, acc, sums_step});

@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from intsim.verbs import allocate, estimate, evaluate, export, load, prove, quantize, sweep, verify
+    from intsim.verbs import allocate, estimate, evaluate, export, load, prove, quantize, sweep, train, verify
 
 __version__ = "0.1.0"
-__all__ = ["allocate", "estimate", "evaluate", "export", "load", "prove", "quantize", "sweep", "verify"]
+__all__ = ["allocate", "estimate", "evaluate", "export", "load", "prove", "quantize", "sweep", "train", "verify"]
 
 _MODULE_OF_VERB = dict.fromkeys(__all__, "intsim.verbs")
 

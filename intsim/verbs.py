@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -50,6 +50,7 @@ __all__ = [
     "report",
     "run",
     "sweep",
+    "train",
     "verify",
 ]
 
@@ -57,6 +58,9 @@ Data = str | Dataset | tuple[Any, Any]
 
 IMAGES_TO_TRIM_BY = 32
 """Images whose activations say how many bits a serial target needs: enough for a mean over millions of groups."""
+
+IMAGES_TO_CALIBRATE_ON = 1000
+"""Training images that decide the grids of what was not trained."""
 
 IMAGES_AT_ONCE = 125
 """Images between two steps of a progress bar."""
@@ -141,6 +145,85 @@ def quantize(
         graph, tuple(map(as_tensor, images)), settings, progress, None if resume is None else Path(resume)
     )
     result = Model(lower(quantized, inspect), quantized)
+    if path is not None:
+        save(path, result)
+    return result
+
+
+def train(
+    model: str | torch.nn.Module,
+    data: Data,
+    *,
+    method: str = "n2uq",
+    weight_bits: int = 2,
+    act_bits: int = 2,
+    epochs: int = 8,
+    batch: int = 128,
+    learning_rate: float = 2e-3,
+    augment: bool = False,
+    rprelu: bool = False,
+    order: str = "ordinary",
+    scales: str = "threshold",
+    first_last_bits: int = 8,
+    residual_bits: int = 8,
+    input: str = "float32",
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    seed: int = 0,
+    resume: str | Path | None = None,
+    output: str | Path | None = None,
+    progress: Progress = silent,
+) -> Model:
+    """Train a network at few bits to say what it says in floating point, and turn it into integers.
+
+    model, scales, input, mean, std   as `quantize` takes them
+    data                              images to train on; the first 1,000 calibrate what is not trained: the residual
+                                      stream, and the first and the last layer
+    method                            n2uq or lsq
+    learning_rate                     of the weights at the start, falling to 0; thresholds and scales have a tenth
+    augment                           flip and shift images at random
+    rprelu, order                     the paper's nonlinearity and the paper's order of it, as `convert` has them
+    resume                            file of the state after each epoch, from which a stopped training goes on
+    """
+    needs_torch("train")
+    import torch
+
+    from intsim.calibrate import quantize_graph
+    from intsim.calibrate.batches import Batches
+    from intsim.calibrate.convert import convert
+    from intsim.calibrate.settings import Pixels, Settings
+    from intsim.calibrate.train import Schedule
+    from intsim.calibrate.train import train as train_student
+    from intsim.frontend.capture import capture
+    from intsim.frontend.execute import as_tensor
+    from intsim.frontend.reference import load_model
+    from intsim.lower import lower
+
+    one_of("input", input, ("float32", "u8"))
+    settings = Settings(
+        weight_bits=weight_bits,
+        act_bits=act_bits,
+        scales=cast("Scales", scales),
+        first_last_bits=first_last_bits,
+        residual_bits=residual_bits,
+        pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
+        seed=seed,
+    )
+    schedule = Schedule(epochs, learning_rate)
+    path, state = (None if file is None else _writable(file) for file in (output, resume))
+    images = tuple(map(as_tensor, _dataset(data).inputs))
+    if len(images) != 1:
+        raise InputError(f"train: expected a network with one input, the data has {len(images)}")
+    teacher = load_model(model) if isinstance(model, str) else model
+    torch.manual_seed(seed)
+    student = convert(teacher, weight_bits, act_bits, cast("Any", method), rprelu, cast("Any", order))
+    batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
+    train_student(student, teacher, batches, schedule, state, progress)
+    graph = capture(student, images[0][:2].float())
+    quantized = quantize_graph(graph, images[0][:IMAGES_TO_CALIBRATE_ON], settings, progress)
+    told = {"method": method, "epochs": str(epochs), "learning_rate": str(learning_rate), "augment": str(augment)}
+    quantized = replace(quantized, metadata={**quantized.metadata, **told})
+    result = Model(lower(quantized), quantized)
     if path is not None:
         save(path, result)
     return result

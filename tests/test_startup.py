@@ -39,6 +39,6 @@ except SystemExit as leave:
 def test_an_unknown_verb_names_those_there_are() -> None:
     import intsim
 
-    verbs = "allocate, estimate, evaluate, export, load, prove, quantize, sweep, verify"
+    verbs = "allocate, estimate, evaluate, export, load, prove, quantize, sweep, train, verify"
     with pytest.raises(AttributeError, match=f"'quantise'; its verbs are {verbs}"):
         _ = intsim.quantise

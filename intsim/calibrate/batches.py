@@ -19,12 +19,16 @@ class Batches:
 
     images   (N, C, H, W) float32, or uint8 with `pixels`, whose mean and deviation make floats of them
     augment  flip half of the images, and shift each by up to 4 pixels, zeros coming in at the border
-    raises   CalibrationError for fewer images than a batch has
+    raises   CalibrationError for fewer images than a batch has, or of another type
     """
 
     def __init__(
         self, images: Tensor, size: int, *, augment: bool = False, pixels: Pixels | None = None, seed: int = 0
     ):
+        kind = torch.float32 if pixels is None else torch.uint8
+        if images.dtype != kind:
+            wanted, got = (str(t).removeprefix("torch.") for t in (kind, images.dtype))
+            raise CalibrationError(f"training data: expected {wanted}, got {got}; uint8 pixels need mean and deviation")
         if len(images) < size:
             raise CalibrationError(f"training data: {len(images)} images do not fill a batch of {size}")
         if augment and images.ndim != 4:

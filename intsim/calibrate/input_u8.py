@@ -38,6 +38,8 @@ def fold_pixels(graph: FloatGraph, pixels: Pixels) -> tuple[FloatGraph, dict[str
         found = ", ".join(str(node) for node in readers) or "nothing"
         raise CalibrationError(f"input u8: pixels go into one convolution, the network feeds them to {found}")
     (conv,), channels = readers, int(shape[1] or 0)
+    if conv.grid is not None:
+        raise CalibrationError(f"input u8: {conv} quantizes its weights itself, and so takes in no mean and deviation")
     mean, std = _per_channel(pixels.mean, channels, "mean"), _per_channel(pixels.std, channels, "std")
     zero = np.clip(np.rint(255 * mean), U8.min, U8.max)
     weight = conv.arrays["weight"].astype(np.float64)

@@ -23,7 +23,9 @@ class StepQuantizer(nn.Module):
         self.step = nn.Parameter(torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        step = _with_gradient_times(self.step, (x.numel() * self.high) ** -0.5)
+        step: Tensor = self.step
+        if self.training:  # a captured network knows no batch
+            step = _with_gradient_times(step, (x.numel() * self.high) ** -0.5)
         return fake_quantize(x, step, 0, self.low, self.high)
 
     @torch.no_grad()

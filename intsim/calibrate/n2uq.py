@@ -59,7 +59,10 @@ class EntropyWeight(nn.Module):
 
 
 class RPReLU(nn.Module):
-    """(N, C, H, W) moved, PReLU, moved again, all per channel: the paper's nonlinearity before each quantizer."""
+    """(N, C, H, W) moved, PReLU, moved again, all per channel: the paper's nonlinearity before each quantizer.
+
+    Slopes below 0 count as 0: a nonlinearity that falls and rises has no thresholds on integers.
+    """
 
     def __init__(self, channels: int, slope: float = 0.25):
         super().__init__()
@@ -68,4 +71,4 @@ class RPReLU(nn.Module):
         self.after = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.prelu(x + self.before, self.slope) + self.after
+        return torch.prelu(x + self.before, self.slope.clamp_min(0)) + self.after

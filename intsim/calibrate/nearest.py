@@ -54,8 +54,8 @@ WeightRows = Callable[[NDArray[np.float64], IntType, Settings], Rows]
 def decide_nearest(problem: Problem, activation_grid: ActivationGrid, weight_rows: WeightRows) -> Decision:
     """Every tensor rounded to nearest on the grid that the two functions choose for it."""
     graph, settings = problem.placed.graph, problem.settings
-    elements = problem.placed.elements
-    total = len(elements) + len(graph.weighted)
+    elements, layers = problem.placed.elements, problem.placed.open_layers
+    total = len(elements) + len(layers)
     chosen: dict[int, Grid] = {}  # tied nodes share one observation, and so one search
     quantizers: dict[str, Quantizer] = {}
     for name, element in elements.items():
@@ -65,7 +65,7 @@ def decide_nearest(problem: Problem, activation_grid: ActivationGrid, weight_row
         quantizers[name] = Quantizer(chosen[id(observation)])
         problem.progress("grids", len(quantizers), total)
     weights: dict[str, Value] = {}
-    for node in graph.weighted:
+    for node in layers:
         element = IntType(True, problem.widths[node.name].weight_bits)
         weights[node.name] = quantize_weights(graph, node, element, settings, weight_rows)
         problem.progress("grids", len(quantizers) + len(weights), total)

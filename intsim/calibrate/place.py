@@ -6,7 +6,8 @@ into one integer operator, so what it cannot turn (a function behind an addition
 
 A value that additions or other elementwise operators read as codes is a *stream* value and has the width of the
 residual stream. Where a layer wants fewer bits than its input is stored with, a second quantizer narrows the stored
-codes, once for all the layers that want that width.
+codes, once for all the layers that want that width. Quantizers and weights' grids that the network has itself are taken
+as they are, whatever the widths.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from intsim.calibrate.given import given_quantizer, given_weight
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import Widths
 from intsim.dtypes import IntType
 from intsim.ir.float_graph import AVERAGES, CONTRACTIONS, ELEMENTWISE, MOVEMENTS, FloatGraph, FloatNode
 from intsim.ir.quantized import Quantizer
+from intsim.ir.types import Value
 
 FUNCTION_BITS = 8
 """Width of the codes that a function reads: its table has 256 entries."""
@@ -33,13 +36,20 @@ class Placed:
     graph     names of outputs and operands are those of the quantize nodes, where there is one
     elements  for every quantize node the type of its codes
     ties      for every concatenation the quantize nodes of its operands, which have one grid
-    fixed     quantizers of graph inputs that are codes already
+    fixed     quantizers of graph inputs that are codes already, and of the network's own quantize nodes
+    weights   codes of the layers that quantize their weights themselves
     """
 
     graph: FloatGraph
     elements: Mapping[str, IntType]
     ties: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fixed: Mapping[str, Quantizer] = field(default_factory=dict)
+    weights: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def open_layers(self) -> tuple[FloatNode, ...]:
+        """The layers whose weights a method has to choose codes for."""
+        return tuple(node for node in self.graph.weighted if node.name not in self.weights)
 
 
 def place(
@@ -59,7 +69,7 @@ class _Placer:
     def __init__(
         self, graph: FloatGraph, widths: Mapping[str, Widths], settings: Settings, fixed: Mapping[str, Quantizer]
     ):
-        self.graph, self.widths, self.settings, self.fixed = graph, widths, settings, fixed
+        self.graph, self.widths, self.settings, self.fixed = graph, widths, settings, dict(fixed)
         self.stored_bits = _stored_bits(graph, widths, settings)
         self.non_negative = _non_negative(graph)
         self.position = {node.name: i for i, node in enumerate(graph.nodes)}
@@ -72,6 +82,7 @@ class _Placer:
         self.codes = {name: name for name in fixed}  # of a stored value: the name of its codes
         self.bits = {name: quantizer.grid.element.bits for name, quantizer in fixed.items()}
         self.narrowed: dict[tuple[str, int], str] = {}
+        self.own: set[str] = set()  # values that are codes of the network's own quantizers
 
     def place(self) -> Placed:
         for node in self.graph.nodes:
@@ -82,17 +93,21 @@ class _Placer:
                 self._emit(node, inputs)
                 self.codes[node.name] = node.name
                 self.bits[node.name] = self.bits[inputs[0]]
+                self.own |= {node.name} if node.inputs[0] in self.own else set()
             elif node.op in CONTRACTIONS:
                 self._emit_raw(node, tuple(self.read(name, self.widths[node.name].act_bits) for name in node.inputs))
             elif node.op in AVERAGES:
                 self._emit_raw(node, tuple(self.read(name, self.stored_bits[node.name]) for name in node.inputs))
             elif node.op == "add":
                 self._add(node)
+            elif node.op == "quantize":
+                self._own_quantizer(node)
             else:
                 self._elementwise(node)
         outputs = tuple(self._output(name) for name in self.graph.outputs)
         placed = replace(self.graph, nodes=tuple(self.nodes), outputs=outputs, shapes=self.shapes)
-        return Placed(placed, self.elements, self.ties, self.fixed)
+        weights = {node.name: given_weight(node) for node in placed.weighted if node.grid is not None}
+        return Placed(placed, self.elements, self.ties, self.fixed, weights)
 
     # --- reading values as codes
 
@@ -103,7 +118,7 @@ class _Placer:
             element = self._element(value, self.stored_bits[value])
             self.codes[value] = self._quantize(value, f"{value}.{element}", element)
         name = self.codes[value]
-        if bits >= self.bits[name]:
+        if bits >= self.bits[name] or value in self.own:
             return name
         if (value, bits) not in self.narrowed:
             element = self._element(value, bits)
@@ -145,6 +160,19 @@ class _Placer:
         fused = max(accumulators, key=self.position.__getitem__, default=None)
         inputs = tuple(v if v == fused else self.read(v, self.stored_bits[v]) for v in node.inputs)
         self._emit_raw(node, inputs)
+
+    def _own_quantizer(self, node: FloatNode) -> None:
+        """Behind the chain of what it reads, or behind codes of it where that chain cannot end in this quantizer."""
+        (value,) = node.inputs
+        compares = "thresholds" in node.arrays
+        direct = value in self.raw and (value in self.graph.inputs or self._only_reader(value, node))
+        summed = self.roots.get(value) in {"add", *AVERAGES} or value in self.graph.inputs
+        absorbed = direct and not (compares and summed)
+        self._emit(node, node.inputs if absorbed else (self.read(value, self.stored_bits[value]),))
+        self.fixed[node.name] = given_quantizer(node)
+        self.codes[node.name] = node.name
+        self.bits[node.name] = self.fixed[node.name].grid.element.bits
+        self.own.add(node.name)
 
     def _elementwise(self, node: FloatNode) -> None:
         (value,) = node.inputs
@@ -200,7 +228,7 @@ def _stored_bits(graph: FloatGraph, widths: Mapping[str, Widths], settings: Sett
                 wanted.append(widths[reader.name].act_bits)
             elif reader.op == "function":
                 wanted.append(FUNCTION_BITS)
-            elif reader.op in ELEMENTWISE or (reader.op in MOVEMENTS and reader.name in streams):
+            elif reader.op in ELEMENTWISE | {"quantize"} or (reader.op in MOVEMENTS and reader.name in streams):
                 streams.add(value)
             else:
                 wanted.append(bits[reader.name])
@@ -216,6 +244,8 @@ def _non_negative(graph: FloatGraph) -> set[str]:
         match node.op:
             case "relu":
                 holds = True
+            case "quantize":
+                holds = node.attributes.get("low", 0) >= node.attributes.get("zero_point", 0)
             case "clamp":
                 low = node.attributes.get("low")
                 holds = operands or (low is not None and low >= 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,9 +69,14 @@ def train(
     raises      CalibrationError, one line: a loader that ends early, a loss that is no number, a foreign checkpoint
     Exact:      loss = -mean over the batch of sum over the classes of softmax(teacher) * log_softmax(student)
     """
+    if not len(loader):
+        raise CalibrationError("training: the data loader has no batches")
     state = _State(student, schedule, len(loader), checkpoint)
-    teacher.eval()
+    # Pixel by pixel in memory, convolutions and their gradients take 2/3 of the time.
+    teacher = deepcopy(teacher).eval()
     student.train()
+    for network in (teacher, student):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     while state.epoch < schedule.epochs:
         if hasattr(loader, "epoch"):
             loader.epoch = state.epoch
@@ -87,7 +93,7 @@ def train(
                 )
             state.step(loss)
             done = state.epoch * len(loader) + step + 1
-            what = f"epoch {state.epoch + 1} of {schedule.epochs}, loss {state.smooth_loss:.4f}"
+            what = f"training: epoch {state.epoch + 1} of {schedule.epochs}, loss {state.smooth_loss:.4f}"
             progress(what, done, schedule.epochs * len(loader))
         state.finish_epoch()
     student.eval()

@@ -27,6 +27,7 @@ from intsim.cli.report import report
 from intsim.cli.run import run
 from intsim.cli.sweep import sweep
 from intsim.cli.targets import targets
+from intsim.cli.train import train
 from intsim.cli.verify import verify
 from intsim.errors import IntsimError
 
@@ -36,6 +37,7 @@ BAD_INPUT = 2
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(demo)
 app.command()(quantize)
+app.command()(train)
 app.command()(verify)
 app.command()(prove)
 app.command()(run)

@@ -69,19 +69,24 @@ def format_cell(value: object) -> str:
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """What long work calls with (what, done, total): a bar for each `what` on stderr, where that is a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    """What long work calls with (what, done, total): a bar for each `what` on stderr, where that is a terminal.
+
+    In "training: loss 0.51" what stands behind the colon may change from call to call.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    times = TimeElapsedColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times
     console = _console(sys.stderr)
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+            name, _, _ = what.partition(":")
+            if name not in tasks:
+                tasks[name] = bars.add_task(what, total=total)
+            bars.update(tasks[name], description=what, completed=done, total=total)
 
         yield report
 

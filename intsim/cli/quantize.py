@@ -67,8 +67,8 @@ def quantize(
             residual_bits=residual_bits,
             profile=profile,
             input=input,
-            mean=_numbers("--mean", mean),
-            std=_numbers("--std", std),
+            mean=parse_numbers("--mean", mean),
+            std=parse_numbers("--std", std),
             seed=seed,
             options=_assignments(options or []),
             resume=resume,
@@ -92,7 +92,7 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...]:
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -22,9 +22,9 @@ from torch.fx.node import map_arg
 from intsim.errors import CaptureError
 from intsim.frontend.fold_batchnorm import fold_batchnorm
 from intsim.frontend.fold_padding import fold_padding
-from intsim.frontend.operators import CONVERTERS, IDENTITIES, Call, Converted, supported
+from intsim.frontend.operators import CONVERTERS, IDENTITIES, WEIGHT_GRIDS, Call, Converted, supported
 from intsim.ir.float_graph import FloatGraph, FloatNode
-from intsim.ir.types import Shape
+from intsim.ir.types import Grid, Shape
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
@@ -90,6 +90,7 @@ class _Builder:
         self.shapes: dict[str, Shape] = {}
         self.values: dict[Node, str] = {}  # the value that each traced result has in the graph
         self.constants: dict[Node, Tensor] = {}
+        self.grids: dict[Node, Grid] = {}  # of constants that the network quantizes itself
         self.parts: dict[Node, list[str]] = {}  # the values of a split or chunk
 
     def build(self) -> FloatGraph:
@@ -124,7 +125,7 @@ class _Builder:
         if not isinstance(node.meta.get("val"), Tensor | list | tuple):
             return  # arithmetic on the batch: shapes are read from the results
         if all(source in self.constants for source in node.all_input_nodes):
-            self.constants[node] = self._evaluate(node)
+            self._constant(node)
             return
         if target in IDENTITIES:
             self.values[node] = self._value(node.args[0])
@@ -133,20 +134,38 @@ class _Builder:
             self.values[node] = self.parts[node.args[0]][node.args[1]]  # type: ignore[index]
             return
         converter = CONVERTERS.get(target)
-        where = f"'{_module(node)}'{f' ({_source(node)})' if _source(node) else ''}"
+        where = _where(node)
         if converter is None:
             raise CaptureError(
                 f"{target.removeprefix('aten.')} at {where} has no integer meaning; supported: {supported()}"
             )
         try:
             _refuse_write_through_view(node)
-            converted = converter(Call(node, self.constants, self.shapes, self._value))
+            converted = converter(self._read(node))
         except CaptureError as error:
             raise CaptureError(f"{target.removeprefix('aten.')} at {where}: {error}") from None
         if isinstance(converted, list):
             self.parts[node] = [self._add(node, part) for part in converted]
         else:
             self.values[node] = self._add(node, converted)
+
+    def _read(self, node: Node) -> Call:
+        return Call(node, self.constants, self.grids, self.shapes, self._value)
+
+    def _constant(self, node: Node) -> None:
+        """Remember what a call makes of constants alone, and the grid of weights that come out of a quantizer."""
+        self.constants[node] = self._evaluate(node)
+        target = str(node.target)
+        quantized = next((source for source in node.all_input_nodes if source in self.grids), None)
+        try:
+            if target in WEIGHT_GRIDS:
+                self.grids[node] = WEIGHT_GRIDS[target](self._read(node))
+            elif quantized is not None and target in IDENTITIES:
+                self.grids[node] = self.grids[quantized]
+            elif quantized is not None:
+                raise CaptureError("changes weights behind their quantizer; let the layer read them as they come")
+        except CaptureError as error:
+            raise CaptureError(f"{target.removeprefix('aten.')} at {_where(node)}: {error}") from None
 
     def _evaluate(self, node: Node) -> Any:
         """What a call makes of constants alone, such as a weight that is computed from parameters."""
@@ -165,7 +184,7 @@ class _Builder:
         inputs = converted.inputs
         for op, attributes, arrays, shape in converted.steps:
             name = self._name(node, op)
-            self.nodes.append(FloatNode(name, op, inputs, attributes, arrays, _source(node)))
+            self.nodes.append(FloatNode(name, op, inputs, attributes, arrays, _source(node), converted.grid))
             self.shapes[name] = shape
             inputs = (name,)
         return inputs[0]
@@ -173,7 +192,8 @@ class _Builder:
     def _name(self, node: Node, op: str) -> str:
         """The module's path, and the operator's name where a module's own forward made the call."""
         path, kind = _stack(node)[-1] if _stack(node) else ("", "")
-        single = kind.startswith("torch.nn.modules.") and not kind.endswith(("Sequential", "ModuleList"))
+        torchs = kind.startswith(("torch.nn.modules.", "torch.nn.utils.parametrize."))
+        single = torchs and not kind.endswith(("Sequential", "ModuleList"))
         base = path if single and path else f"{path}.{op}" if path else op
         name, count = base, 1
         while name in self.shapes:
@@ -212,6 +232,11 @@ def _stack(node: Node) -> list[tuple[str, str]]:
 def _module(node: Node) -> str:
     stack = _stack(node)
     return stack[-1][0] if stack and stack[-1][0] else node.name
+
+
+def _where(node: Node) -> str:
+    """A call's module and place in the source, for errors."""
+    return f"'{_module(node)}'{f' ({_source(node)})' if _source(node) else ''}"
 
 
 def _source(node: Node) -> str:

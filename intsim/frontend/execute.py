@@ -121,6 +121,13 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": F.mish,
 }
 
+
+def _quantize(a: Attributes, p: Arrays, x: Tensor) -> Tensor:
+    if "thresholds" in p:
+        return torch.bucketize(x, p["thresholds"]).to(x.dtype) * p["scale"]  # a tie does not count
+    return fake_quantize(x, p["scale"], **a) if "scale" in p else x
+
+
 _RUN: dict[str, Callable[..., Tensor]] = {
     "conv2d": _conv2d,
     "linear": lambda a, p, x: F.linear(x, p["weight"], p.get("bias")),
@@ -141,5 +148,5 @@ _RUN: dict[str, Callable[..., Tensor]] = {
     "reshape": lambda a, p, x: x.reshape([len(x) if e is None else e for e in a["shape"]]),
     "pad": _pad,
     "upsample": _upsample,
-    "quantize": lambda a, p, x: fake_quantize(x, p["scale"], **a) if "scale" in p else x,
+    "quantize": _quantize,
 }

@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.ir.float_graph import FloatGraph, FloatNode
-from intsim.ir.types import Shape
+from intsim.ir.float_graph import ELEMENTWISE, FloatGraph, FloatNode
+from intsim.ir.types import Scale, Shape
+
+FEW_CODES = 64
+"""Quantizers with fewer codes compare accumulators with thresholds."""
 
 
 def fold_batchnorm(graph: FloatGraph) -> FloatGraph:
@@ -16,13 +19,16 @@ def fold_batchnorm(graph: FloatGraph) -> FloatGraph:
 
     Exact: W' = W * factor and b' = b * factor + offset, in float64, rounded to float32 once.
     The convolution takes the affine's place and keeps its own name; an affine that cannot be folded stays.
+    Weights that the network quantizes itself keep their codes: the factor goes into their scales, its sign into the
+    codes where their levels are symmetric. On the way to a quantizer of few codes the affine stays all the same:
+    thresholds take it in exactly, where a bias is rounded to the accumulator's grid.
     """
     nodes: dict[str, FloatNode] = {}
     renamed: dict[str, str] = {}
     for original in graph.nodes:
         node = replace(original, inputs=tuple(renamed.get(name, name) for name in original.inputs))
         source = nodes.get(node.inputs[0]) if node.op in ("affine", "mul") else None
-        if source is not None and _foldable(graph, source, original.inputs[0]):
+        if source is not None and _foldable(graph, source, original):
             nodes[source.name] = _folded(source, node)
             renamed[node.name] = source.name
         else:
@@ -31,10 +37,28 @@ def fold_batchnorm(graph: FloatGraph) -> FloatGraph:
     return FloatGraph(graph.inputs, tuple(nodes.values()), outputs, kept_shapes(graph, nodes))
 
 
-def _foldable(graph: FloatGraph, source: FloatNode, value: str) -> bool:
-    """Whether the affine is the only reader of a convolution's (perhaps already folded) `value`."""
+def _foldable(graph: FloatGraph, source: FloatNode, affine: FloatNode) -> bool:
+    """Whether the affine alone reads a convolution's (perhaps already folded) value, and its grid allows it."""
+    (value,) = affine.inputs
     per_output = source.op == "conv2d" or (source.op == "linear" and len(graph.shapes[source.name]) == 2)
-    return per_output and len(graph.consumers[value]) == 1 and value not in graph.outputs
+    alone = len(graph.consumers[value]) == 1 and value not in graph.outputs
+    if source.grid is None or not (per_output and alone):
+        return per_output and alone
+    factor = affine.arrays["factor"]
+    low, high = source.grid.level_range()
+    scalable = (factor > 0).all() or (low == -high and (factor != 0).all())
+    return bool(scalable) and not _meets_thresholds(graph, affine)
+
+
+def _meets_thresholds(graph: FloatGraph, node: FloatNode) -> bool:
+    """Whether a value goes through elementwise operators into one of the network's own quantizers, of few codes."""
+    while len(graph.consumers[node.name]) == 1 and node.name not in graph.outputs:
+        (node,) = graph.consumers[node.name]
+        if node.op == "quantize":
+            return "thresholds" in node.arrays or node.attributes["high"] - node.attributes["low"] < FEW_CODES
+        if node.op not in ELEMENTWISE or node.op == "add":
+            break
+    return False
 
 
 def _folded(source: FloatNode, affine: FloatNode) -> FloatNode:
@@ -43,7 +67,8 @@ def _folded(source: FloatNode, affine: FloatNode) -> FloatNode:
     offset = np.asarray(affine.arrays.get("offset", 0.0), np.float64)
     bias = np.broadcast_to(source.arrays["bias"].astype(np.float64) if "bias" in source.arrays else 0.0, factor.shape)
     arrays = {"weight": weight * factor.reshape(-1, *[1] * (weight.ndim - 1)), "bias": bias * factor + offset}
-    return replace(source, arrays={key: _float32(array) for key, array in arrays.items()})
+    grid = source.grid and replace(source.grid, scale=Scale.of(source.grid.scale.array * np.abs(factor)))
+    return replace(source, arrays={key: _float32(array) for key, array in arrays.items()}, grid=grid)
 
 
 def _rounded(node: FloatNode) -> FloatNode:

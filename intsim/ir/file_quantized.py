@@ -48,9 +48,9 @@ def encode_quantized(quantized: QuantizedGraph, integers: Graph, blob: Blob) -> 
 
 def _is_plain(quantizer: Quantizer, type: TensorType) -> bool:
     """Whether a quantizer is only the grid that the integer graph has for its codes."""
-    uniform = (Rounding.HALF_EVEN, False, None, False)
-    settings = (quantizer.rounding, quantizer.zero_point_first, quantizer.thresholds, quantizer.strict)
-    return quantizer.grid == type.grid and settings == uniform
+    uniform = (Rounding.HALF_EVEN, False, False)
+    settings = (quantizer.rounding, quantizer.zero_point_first, quantizer.strict)
+    return quantizer.thresholds is None and quantizer.grid == type.grid and settings == uniform
 
 
 def _shared_node(graph: Graph, name: str) -> tuple[str, tuple[str, ...], dict[str, Any]] | None:

@@ -24,10 +24,13 @@ one operator for each meaning (ReLU6 is a clamp, LeakyReLU a prelu, a split its 
 | reshape | x | shape, None for the batch | |
 | pad | x | before, after: one for each axis; always with zeros | |
 | upsample | x | factors of the last axes | |
-| quantize | x | zero_point, low, high where the network has quantizers of its own | scale () likewise |
+| quantize | x | | |
+| quantize, the network's own and uniform | x | zero_point, low, high | scale () |
+| quantize, the network's own with thresholds | x | | scale (), thresholds (L,) |
 
 `bias` is absent where there is none. A `quantize` node marks where a tensor becomes codes; its quantizer is kept beside
-the graph (ir/quantized.py). Biases, factors and slopes apply along axis 1 (the last axis after a linear).
+the graph (ir/quantized.py), but for those that the network brings along. Likewise weights that the network quantizes
+itself have a `grid`. Biases, factors and slopes apply along axis 1 (the last axis after a linear).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.ir.types import Shape
+from intsim.ir.types import Grid, Shape
 
 CONTRACTIONS = frozenset({"conv2d", "linear", "matmul"})
 """Operators that sum products: their results are accumulators."""
@@ -73,6 +76,7 @@ class FloatNode:
     """One float operator; its result has the node's name, which is the module's path where a module made it.
 
     source  where it stands in the user's code, for errors: "resnet.py:41"
+    grid    of the weights, where the network has quantized them itself; `weight` then holds their real values
     """
 
     name: str
@@ -81,6 +85,7 @@ class FloatNode:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     source: str = ""
+    grid: Grid | None = None
 
     def __str__(self) -> str:
         return f"{self.op} '{self.name}'" + (f" ({self.source})" if self.source else "")

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intsim.calibrate import Settings, quantize_graph
-from intsim.errors import CalibrationError, CaptureError
+from intsim.dtypes import IntType
+from intsim.errors import CaptureError
 from intsim.frontend.capture import capture
 from intsim.frontend.execute import run_float
 from intsim.frontend.quantizers import fake_quantize
 from intsim.frontend.reference import load_model
 from intsim.ir.float_graph import OPERATORS, FloatGraph
+from intsim.ir.types import Grid, Scale
 from tests.frontend.networks import MODULES, Block, Lambda, conv
 
 
@@ -154,9 +156,9 @@ def test_what_is_no_module_is_refused():
         capture(3, torch.zeros(2, 6, 9, 9))  # type: ignore[arg-type]
 
 
-def test_a_network_with_quantizers_of_its_own_is_not_calibrated_again():
-    model = Lambda(lambda net, x: fake_quantize(F.relu(x), net.scale, 0, 0, 15))
+def test_a_network_with_quantizers_of_its_own_keeps_their_grids():
+    model = Lambda(lambda net, x: fake_quantize(F.relu(x), net.scale, 3, 0, 15))
     model.register_buffer("scale", torch.tensor(0.25))
     x = torch.randn(2, 6, 9, 9)
-    with pytest.raises(CalibrationError, match=r"quantize 'quantize' \(networks.py:\d+\): .* quantizers of its own"):
-        quantize_graph(capture(model, x), x, Settings())
+    result = quantize_graph(capture(model, x), x, Settings())
+    assert result.quantizers[result.graph.outputs[0]].grid == Grid(IntType(False, 4), Scale((0.25,)), (3,))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from intsim.errors import CaptureError
-from intsim.ir.types import Shape
+from intsim.ir.types import Grid, Shape
 
 Step = tuple[str, Mapping[str, Any], Mapping[str, NDArray[np.float32]], Shape]
 """Operator, attributes, arrays and shape of one node."""
@@ -20,21 +20,24 @@ Step = tuple[str, Mapping[str, Any], Mapping[str, NDArray[np.float32]], Shape]
 
 @dataclass(frozen=True)
 class Converted:
-    """Nodes in a row: the first reads `inputs`, each other one its predecessor."""
+    """Nodes in a row: the first reads `inputs`, each other one its predecessor; `grid` is that of a layer's weights."""
 
     inputs: tuple[str, ...]
     steps: tuple[Step, ...]
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
 class Call:
     """One traced operator.
 
+    grids  of constants that quantizers made
     value  gives the name of the graph value that an argument is
     """
 
     node: Node
     constants: Mapping[Node, Tensor]
+    grids: Mapping[Node, Grid]
     shapes: Mapping[str, Shape]
     value: Callable[[Any], str]
 
@@ -84,7 +87,8 @@ class Call:
     def weighted(self, op: str, attributes: Mapping[str, Any] | None = None) -> Converted:
         """A single node with a weight and, where there is one, a bias."""
         arrays = {name: found for name in ("weight", "bias") if (found := self.array(name)) is not None}
-        return Converted((self.value(self.node.args[0]),), ((op, attributes or {}, arrays, self.shape),))
+        step: Step = (op, attributes or {}, arrays, self.shape)
+        return Converted((self.value(self.node.args[0]),), (step,), self.grids.get(self["weight"]))
 
 
 Converter = Callable[[Call], Converted | list[Converted]]

@@ -137,14 +137,6 @@ def _gelu(call: Call) -> Converted:
     return call.one("function", {"function": "gelu_tanh" if call["approximate"] == "tanh" else "gelu"})
 
 
-@converts("intsim.fake_quantize.default")
-def _fake_quantize(call: Call) -> Converted:
-    scale = call.array("scale")
-    assert scale is not None
-    attributes = {name: call[name] for name in ("zero_point", "low", "high")}
-    return call.one("quantize", attributes, scale=scale.reshape(()))
-
-
 @converts("to.dtype")
 def _to_dtype(call: Call) -> Converted:
     if call["dtype"] is not torch.float32:

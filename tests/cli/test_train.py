@@ -1,0 +1,65 @@
+"""intsim train: a file of few bits out of a float network, with what made it in the metadata."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from intsim.ir.file import load
+
+ZOO = """
+import numpy as np
+import torch
+from torch import nn
+
+
+def net():
+    torch.manual_seed(0)
+    inner = nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *inner, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+
+def pixels():
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (64, 3, 8, 8)).astype(np.uint8), random.integers(0, 5, 64)
+
+
+def single():
+    return nn.Linear(3, 3)
+"""
+
+
+@pytest.fixture(autouse=True)
+def zoo(tmp_path, monkeypatch):
+    (tmp_path / "zoo.py").write_text(ZOO)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["n2uq", "lsq"])
+def test_training_gives_a_file_that_verify_and_prove_accept(intsim, method):
+    options = ["--method", method, "--epochs", "2", "--batch", "16", "--augment", "--resume", "state.pt"]
+    pixels = ["--input", "u8", "--mean", "0.5", "--std", "0.25"]
+    made = intsim("train", "zoo.py:net", "--data", "zoo.py:pixels", "-o", "m.intsim", *options, *pixels, "--json")
+    assert made.status == 0, made.err
+    metadata = json.loads(made.out)["metadata"]
+    assert metadata["method"] == method and metadata["epochs"] == "2"
+    graph = load("m.intsim").graph
+    assert graph.constants["2.weight"].type.integer.element.bits == 2
+    assert graph.constants["2.weight"].type.integer.step == (2 if method == "n2uq" else 1)
+    assert intsim("verify", "m.intsim", "--data", "zoo.py:pixels").status == 0
+    assert intsim("prove", "m.intsim").status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["zoo.py:single"], "expected layers between the first and the last"),
+        (["zoo.py:net", "--batch", "100"], "64 images do not fill a batch of 100"),
+        (["zoo.py:net", "--method", "n3uq"], "method 'n3uq': expected n2uq or lsq; did you mean 'n2uq'?"),
+        (["zoo.py:net", "--epochs", "0"], "expected epochs and a learning rate above 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(intsim, options, message):
+    result = intsim("train", *options, "--data", "zoo.py:pixels", "-o", "m.intsim", "--input", "u8")
+    assert result.status == 2 and message in result.err and result.err.count("\n") == 1
