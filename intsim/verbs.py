@@ -31,7 +31,7 @@ from intsim.progress import Progress, silent
 if TYPE_CHECKING:
     import torch
 
-    from intsim.calibrate.settings import Scales
+    from intsim.calibrate.settings import GridKind, Scales, Tuning
     from intsim.costing import Allocation, Estimate, Layer, Menu, Target
     from intsim.costing.sweep import Summary
     from intsim.ir.float_graph import FloatGraph
@@ -90,6 +90,8 @@ def quantize(
     widths: str | Path | None = None,
     first_last_bits: int = 8,
     residual_bits: int = 8,
+    weight_grid: str = "symmetric",
+    tune: str = "none",
     profile: str = "torch",
     input: str = "float32",
     mean: Sequence[float] = (0.0,),
@@ -110,6 +112,8 @@ def quantize(
     widths           TOML file with the widths of single layers
     first_last_bits  of weights and activations of the first and the last layer
     residual_bits    of what residual additions read and make
+    weight_grid      symmetric: zero point 0; asymmetric: one zero point for each scale
+    tune             after the method: batchnorm (scales and biases), bias, both or none
     input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer
     options          hyper-parameters of the method: those of `intsim methods`, the others by default
     resume           folder in which methods that train keep their state, and from which a stopped one goes on
@@ -134,6 +138,8 @@ def quantize(
         first_last_bits=first_last_bits,
         residual_bits=residual_bits,
         widths={} if widths is None else read_widths(Path(widths)),
+        weight_grid=cast("GridKind", weight_grid),
+        tune=cast("Tuning", tune),
         pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
         seed=seed,
         options={name: str(value) for name, value in (options or {}).items()},

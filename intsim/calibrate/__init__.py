@@ -63,4 +63,9 @@ def quantize_graph(
     placed = place(graph, widths, settings, fixed)
     observations = observe(placed, tensors, settings.seed, progress)
     problem = Problem(placed, widths, observations, tensors, settings, progress, resume)
-    return finish(placed, method.decide(problem, options), settings)
+    decision = method.decide(problem, options)
+    if settings.tune != "none":
+        from intsim.calibrate.statistics import tune
+
+        decision = tune(problem, decision)
+    return finish(placed, decision, settings)

@@ -10,6 +10,7 @@ from intsim.errors import CalibrationError
 
 Scales = Literal["pow2", "multiplier", "threshold"]
 GridKind = Literal["symmetric", "asymmetric"]
+Tuning = Literal["none", "batchnorm", "bias", "both"]
 
 BITS = range(2, 9)
 """Widths of weights and activations."""
@@ -54,6 +55,8 @@ class Settings:
     weight_grid      symmetric: zero point 0; asymmetric: one zero point for each scale
     act_grid         of activations that can be negative; the others are unsigned with zero point 0 either way
     per_channel      a weight scale for each output channel, else one for the layer
+    tune             after the method: scales and biases for the float network's statistics (batchnorm), biases for its
+                     logits (bias), both one after the other, or none
     pixels           mean and deviation where the graph is to take uint8 pixels
     seed             of everything random
     options          hyper-parameters of the method, as text; the others keep the method's defaults
@@ -70,6 +73,7 @@ class Settings:
     weight_grid: GridKind = "symmetric"
     act_grid: GridKind = "asymmetric"
     per_channel: bool = True
+    tune: Tuning = "none"
     pixels: Pixels | None = None
     seed: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +81,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("weight_bits", "act_bits", "first_last_bits", "residual_bits"):
             check_bits(name, getattr(self, name))
-        for name, kinds in (("scales", Scales), ("weight_grid", GridKind), ("act_grid", GridKind)):
+        words = {"scales": Scales, "weight_grid": GridKind, "act_grid": GridKind, "tune": Tuning}
+        for name, kinds in words.items():
             if getattr(self, name) not in get_args(kinds):
                 raise CalibrationError(f"{name}: expected {' or '.join(get_args(kinds))}, got {getattr(self, name)!r}")
 

@@ -29,6 +29,13 @@ def quantize(
     widths: Annotated[Path | None, typer.Option(metavar="W.toml", help="Widths of single layers.")] = None,
     first_last_bits: Annotated[int, typer.Option(metavar="2..8", help="Widths in the first and the last layer.")] = 8,
     residual_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of what additions read and make.")] = 8,
+    weight_grid: Annotated[
+        str, typer.Option(metavar="symmetric|asymmetric", help="Weights with zero point 0, or one for each scale.")
+    ] = "symmetric",
+    tune: Annotated[
+        str,
+        typer.Option(metavar="none|batchnorm|bias|both", help="Correct scales and biases after the method."),
+    ] = "none",
     profile: Annotated[str, typer.Option(metavar="torch", help="Whose rounding rules.")] = "torch",
     input: Annotated[
         str, typer.Option(metavar="float32|u8", help="u8: the model takes pixels, normalized by its first layer.")
@@ -65,6 +72,8 @@ def quantize(
             widths=widths,
             first_last_bits=first_last_bits,
             residual_bits=residual_bits,
+            weight_grid=weight_grid,
+            tune=tune,
             profile=profile,
             input=input,
             mean=parse_numbers("--mean", mean),

@@ -159,6 +159,26 @@ def test_a_constant_zero_channel_has_a_legal_scale(intsim, quantize, tmp_path):
         assert (np.isfinite(weight.type.integer.scale.array) & (weight.type.integer.scale.array > 0)).all()
 
 
+def test_weights_have_zero_points_on_request(intsim, quantize, tmp_path):
+    assert quantize("net", "images", "--weight-bits", 4, "--weight-grid", "asymmetric").status == 0
+    path = tmp_path / "model.intsim"
+    assert any(load(path).graph.constants["2.weight"].type.integer.zero_point)
+    assert intsim("prove", path, "--json").json["proved"] is True
+
+
+@pytest.mark.parametrize("scales", ["pow2", "multiplier", "threshold"])
+def test_tuned_models_keep_their_codes_and_stay_exact(intsim, quantize, zoo, tmp_path, scales):
+    path, options = tmp_path / "model.intsim", ("--weight-bits", 3, "--scales", scales)
+    quantize("net", "images", *options)
+    before = load(path).graph.constants["2.weight"]
+    result = quantize("net", "images", *options, "--tune", "both", "--json")
+    assert result.json["metadata"]["tune"] == "both"
+    after = load(path).graph.constants["2.weight"]
+    assert (before.codes == after.codes).all()
+    assert intsim("prove", path, "--json").json["proved"] is True
+    assert intsim("verify", path, "--data", f"{zoo}:images", "--json").json["bit_exact"] is True
+
+
 def test_widths_come_from_a_file(quantize, tmp_path):
     widths = tmp_path / "widths.toml"
     widths.write_text('[layer."2"]\nweight_bits = 2\n')
@@ -188,6 +208,8 @@ def test_widths_come_from_a_file(quantize, tmp_path):
         ("net", "images", ("--act-bits", 9), "act_bits: expected 2 to 8 bits, got 9"),
         ("net", "images", ("--method", "mes"), "'mse'"),
         ("net", "images", ("--scales", "pow"), "pow2"),
+        ("net", "images", ("--weight-grid", "odd"), "weight_grid: expected symmetric or asymmetric, got 'odd'"),
+        ("net", "images", ("--tune", "weights"), "tune: expected none or batchnorm or bias or both, got 'weights'"),
         ("net", "images", ("--profile", "torsh"), "did you mean 'torch'"),
         ("net", "images", ("--input", "float"), "did you mean 'float32'"),
         ("net", "images", ("--mean", "a,b"), "--mean"),

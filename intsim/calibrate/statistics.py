@@ -1,0 +1,208 @@
+"""Corrections after any method, for what rounding did to the statistics of a network; no weight code changes.
+
+BatchNorm tuning ("para-normalisation") gives every layer's results the mean and deviation per channel that they have in
+the float network: its weight scales and biases change, in closed form. Bias tuning trains the biases end to end until
+the logits are the float network's. Both cost integers nothing: scales and biases are in the requantization already.
+
+Source: Hubara et al. 2021 (AdaQuant), section 5, and its code; the float statistics here are those on calibration data,
+        over all of it (the code moves 41 % of the way), so that networks without BatchNorm have them too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from intsim.calibrate.method import Decision, Problem
+from intsim.calibrate.nearest import SMALLEST_SHARE, round_scales
+from intsim.calibrate.observers import BATCH
+from intsim.calibrate.trainable import FakeQuantize
+from intsim.calibrate.values import Values
+from intsim.errors import CalibrationError
+from intsim.frontend.execute import as_tensor, run_node
+from intsim.ir.float_graph import FloatGraph, FloatNode
+from intsim.ir.types import Scale, TensorType, Value
+
+EPOCHS, IMAGES_AT_ONCE, RATE = 8, 50, 2e-3
+"""Of bias tuning; the rate is in deviations of a channel, so that it fits every layer."""
+
+
+def tune(problem: Problem, decision: Decision) -> Decision:
+    """What the settings ask for after the method: none, batchnorm, bias or both."""
+    if problem.settings.tune in ("batchnorm", "both"):
+        decision = tune_batchnorm(problem, decision)
+    if problem.settings.tune in ("bias", "both"):
+        decision = tune_biases(problem, decision)
+    return decision
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and deviation of a layer's results, float64 (O,)."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, node: FloatNode, batches: Iterable[Tensor]) -> Moments:
+        """Over all batches of a layer's results, which have their channels on axis 1, of linear layers on the last."""
+        count, first, second = 0, np.zeros(()), np.zeros(())
+        for batch in batches:
+            rows = batch.movedim(1 if node.op == "conv2d" else -1, 0).flatten(1).double()
+            count += rows.shape[1]
+            first, second = first + rows.sum(1).numpy(), second + rows.square().sum(1).numpy()
+        mean = first / count
+        return cls(mean, np.sqrt(np.maximum(second / count - mean**2, 0)))
+
+
+def float_moments(problem: Problem) -> dict[str, Moments]:
+    """Of every layer with weights, in the float network."""
+    graph = problem.placed.graph
+    values = Values(graph, problem.inputs, run_node)
+    found = {}
+    for node in graph.weighted:
+        found[node.name] = _moments(values, node, {k: as_tensor(v) for k, v in node.arrays.items()})
+        values.forget_all_but(_still_needed(graph, values, node))
+    return found
+
+
+class DecidedNetwork:
+    """What a decision makes of the network, in float32; arrays of layers may be exchanged and trained.
+
+    arrays  weight and bias of every layer with weights, as the codes have them; a bias is not rounded yet
+    """
+
+    def __init__(self, problem: Problem, decision: Decision):
+        self.quantizers = {**problem.placed.fixed, **decision.quantizers}
+        codes = {**decision.weights, **problem.placed.weights}
+        self.arrays: dict[str, dict[str, Tensor]] = {}
+        for node in problem.placed.graph.weighted:
+            bias = decision.biases.get(node.name, node.arrays.get("bias", np.zeros(len(node.arrays["weight"]))))
+            reals = {"weight": codes[node.name].reals, "bias": bias}
+            self.arrays[node.name] = {name: as_tensor(array).float() for name, array in reals.items()}
+
+    def evaluate(self, node: FloatNode, *operands: Tensor) -> Tensor:
+        """A node's value, dequantized; straight through roundings for gradients."""
+        quantizer = self.quantizers.get(node.name)
+        if quantizer is None:
+            return run_node(node, *operands, arrays=self.arrays.get(node.name))
+        grid = quantizer.grid
+        scale = torch.tensor(grid.scale.array[0]).float()
+        if quantizer.thresholds is not None:
+            codes = torch.bucketize(operands[0], as_tensor(quantizer.thresholds).float(), right=not quantizer.strict)
+            return scale * (grid.step * (grid.element.min + codes) - grid.zero_point[0])
+        low, high = (torch.tensor(float(level)) for level in grid.level_range())
+        result: Tensor = FakeQuantize.apply(operands[0], scale, low, high)
+        return result
+
+
+def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
+    """Scales and biases with which every layer's results have the float network's mean and deviation, in order.
+
+    Later layers see the tuned ones before them. Scales that are powers of two, or one for the whole layer, stay, and so
+    do those of channels that are constant.
+    Exact:   ratio = deviation_float / deviation; scale' = scale * ratio;
+             bias' = mean_float + ratio * (bias - mean)
+    """
+    graph, network, wanted = problem.placed.graph, DecidedNetwork(problem, decision), float_moments(problem)
+    values = Values(graph, problem.inputs, network.evaluate)
+    weights, biases = dict(decision.weights), dict(decision.biases)
+    layers = [node for node in graph.weighted if node.name in decision.weights]
+    for done, node in enumerate(layers, start=1):
+        arrays, target = network.arrays[node.name], wanted[node.name]
+        found = _moments(values, node, arrays)
+        tuned, ratio = _rescaled(weights[node.name], found, target)
+        bias = target.mean + ratio * (arrays["bias"].double().numpy() - found.mean)
+        weights[node.name], biases[node.name] = tuned, bias
+        network.arrays[node.name] = {"weight": as_tensor(tuned.reals).float(), "bias": as_tensor(bias).float()}
+        values.forget_all_but(_still_needed(graph, values, node))
+        problem.progress("batchnorm tuning", done, len(layers))
+    return replace(decision, weights=weights, biases=biases)
+
+
+def tune_biases(problem: Problem, decision: Decision) -> Decision:
+    """Biases trained end to end, all else frozen: Adam on the divergence of the logits from the float network's.
+
+    raises  CalibrationError where the network has no logits, or thresholds, through which no gradient passes
+    Exact:  loss = KL(softmax(float logits) || softmax(logits)), mean over images; bias' = bias + deviation_float * step
+    """
+    graph = problem.placed.graph
+    if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
+        raise CalibrationError("bias tuning compares logits: expected a network with one output (N, classes)")
+    network, wanted = DecidedNetwork(problem, decision), float_moments(problem)
+    if any(quantizer.thresholds is not None for quantizer in network.quantizers.values()):
+        raise CalibrationError("bias tuning: no gradient passes learned thresholds; tune with batchnorm, or not at all")
+    (output,) = graph.outputs
+    images = len(problem.inputs[0])
+    logits = Values(graph, problem.inputs, run_node).get([output])[0]
+    layers = [node.name for node in graph.weighted]
+    start = {name: network.arrays[name]["bias"] for name in layers}
+    units = {name: torch.from_numpy(wanted[name].deviation).float() for name in layers}
+    steps = {name: torch.zeros_like(start[name], requires_grad=True) for name in layers}
+    optimiser = torch.optim.Adam(steps.values(), lr=RATE)
+    generator = torch.Generator().manual_seed(problem.settings.seed)
+    size = min(IMAGES_AT_ONCE, images)
+    total, done = EPOCHS * (images // size), 0
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(images, generator=generator)[: images - images % size].split(size):
+            optimiser.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * done / total)) / 2
+            for name in layers:
+                network.arrays[name]["bias"] = start[name] + units[name] * steps[name]
+            found = _run(graph, network, [tensor[rows] for tensor in problem.inputs])[output]
+            loss = F.kl_div(found.log_softmax(1), logits[rows].log_softmax(1), reduction="batchmean", log_target=True)
+            if not math.isfinite(loss.item()):
+                raise CalibrationError(f"bias tuning: the loss is {loss.item()} after {done} steps")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            done += 1
+            problem.progress("bias tuning", done, total)
+    trained = {name: (start[name] + units[name] * steps[name]).detach().double().numpy() for name in layers}
+    return replace(decision, biases={**decision.biases, **trained})
+
+
+def _rescaled(weight: Value, found: Moments, target: Moments) -> tuple[Value, NDArray[np.float64]]:
+    """The same codes on rescaled grids, and by what each channel was multiplied."""
+    grid, channels = weight.type.integer, len(found.mean)
+    if grid.scale.power_of_two or len(grid.scale) != channels:
+        return weight, np.ones(channels)
+    both = (found.deviation > 0) & (target.deviation > 0)
+    scales = grid.scale.array * np.divide(target.deviation, found.deviation, out=np.ones(channels), where=both)
+    scales = round_scales(np.maximum(scales, scales.max() * SMALLEST_SHARE))
+    tuned = replace(grid, scale=Scale.of(scales))
+    return Value(TensorType(tuned, weight.type.shape), weight.codes), scales / grid.scale.array
+
+
+def _moments(values: Values, node: FloatNode, arrays: Mapping[str, Tensor]) -> Moments:
+    (operand,) = values.get(node.inputs)
+    with torch.no_grad():
+        return Moments.of(node, (run_node(node, batch, arrays=arrays) for batch in operand.split(BATCH)))
+
+
+def _still_needed(graph: FloatGraph, values: Values, layer: FloatNode) -> set[str]:
+    """Of the values that are kept, those from which the layers behind this one can be computed."""
+    position = {node.name: i for i, node in enumerate(graph.nodes)}
+    pending = [name for n in graph.weighted if position[n.name] > position[layer.name] for name in n.inputs]
+    needed, seen = set[str](), set[str]()
+    while pending:
+        name = pending.pop()
+        if name in values.kept:
+            needed.add(name)
+        elif name not in seen:
+            seen.add(name)
+            pending.extend(graph.by_name[name].inputs)
+    return needed
+
+
+def _run(graph: FloatGraph, network: DecidedNetwork, inputs: list[Tensor]) -> dict[str, Tensor]:
+    values = dict(zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        values[node.name] = network.evaluate(node, *(values[name] for name in node.inputs))
+    return {name: values[name] for name in graph.outputs}

@@ -1,0 +1,144 @@
+"""Corrections of statistics: the formula, what they leave alone, and what they gain on a real network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from intsim.calibrate import Settings, quantize_graph
+from intsim.calibrate.method import METHODS, Decision, Problem
+from intsim.calibrate.observers import observe
+from intsim.calibrate.options import NoOptions
+from intsim.calibrate.place import place
+from intsim.calibrate.statistics import DecidedNetwork, float_moments, tune, tune_batchnorm
+from intsim.calibrate.widths import layer_widths
+from intsim.errors import CalibrationError
+from intsim.frontend.execute import run_float
+from intsim.ir.float_graph import FloatGraph
+from intsim.ir.types import Scale, TensorType, Value
+from intsim.progress import silent
+from tests.calibrate.networks import Network, residual_network
+
+
+def problem_of(graph: FloatGraph, settings: Settings, images: int = 64) -> Problem:
+    torch.manual_seed(1)
+    shapes = [[extent or images for extent in shape] for shape in graph.inputs.values()]
+    inputs = tuple(torch.randn(shape) for shape in shapes)
+    widths = layer_widths(graph, settings)
+    placed = place(graph, widths, settings)
+    return Problem(placed, widths, observe(placed, inputs, 0, silent), inputs, settings, silent)
+
+
+def decided(problem: Problem) -> Decision:
+    return METHODS["mse"].decide(problem, NoOptions())
+
+
+def results(problem: Problem, decision: Decision, layer: str) -> np.ndarray:
+    """A layer's results in the decided network, (O, samples)."""
+    network, values = (
+        DecidedNetwork(problem, decision),
+        dict(zip(problem.placed.graph.inputs, problem.inputs, strict=True)),
+    )
+    for node in problem.placed.graph.nodes:
+        values[node.name] = network.evaluate(node, *(values[name] for name in node.inputs))
+    axis = 1 if values[layer].ndim == 4 else -1
+    return values[layer].movedim(axis, 0).flatten(1).double().numpy()
+
+
+def test_every_layer_gets_the_float_networks_mean_and_deviation() -> None:
+    problem = problem_of(residual_network(), Settings(weight_bits=3, act_bits=3))
+    tuned = tune_batchnorm(problem, decided(problem))
+    for name, moments in float_moments(problem).items():
+        found = results(problem, tuned, name)
+        np.testing.assert_allclose(found.mean(1), moments.mean, atol=1e-5)
+        np.testing.assert_allclose(found.std(1), moments.deviation, rtol=1e-4)
+
+
+def test_the_formula_by_hand() -> None:
+    """One linear layer, y = 2 x, whose weight is rounded to 1.5 and bias to 1 more than it is."""
+    net = Network(x=(1,))
+    net.node("fc", "linear", "x", (None, 1), {"weight": [[2.0]], "bias": [3.0]})
+    problem = problem_of(net.graph("fc"), Settings())
+    problem = replace(problem, inputs=(torch.tensor([[-1.0], [1.0]]),))
+    start = decided(problem)
+    ((name, quantizer),) = start.quantizers.items()
+    grid = replace(quantizer.grid, scale=Scale((1 / 64,)), zero_point=(128,))
+    weight = start.weights["fc"].type.integer
+    weight = replace(weight, scale=Scale((0.5,)))
+    codes = Value(TensorType(weight, (1, 1)), np.array([[3]], np.int8))
+    tuned = tune_batchnorm(
+        problem, Decision({name: replace(quantizer, grid=grid)}, {"fc": codes}, {"fc": np.array([4.0])})
+    )
+    # x = -1, 1: the float results 1 and 5 have mean 3 and deviation 2; the rounded ones, 2.5 and 5.5, 4 and 1.5.
+    assert tuned.weights["fc"].type.integer.scale.array == pytest.approx(0.5 * 2 / 1.5)
+    assert tuned.biases["fc"] == pytest.approx(3 + 2 / 1.5 * (4 - 4))
+
+
+@pytest.mark.parametrize("tuning", ["batchnorm", "bias", "both"])
+@pytest.mark.parametrize("scales", ["multiplier", "pow2"])
+def test_no_code_and_no_quantizer_changes(tuning: str, scales: str) -> None:
+    settings = Settings(weight_bits=3, act_bits=3, tune=tuning, scales=scales)  # type: ignore[arg-type]
+    problem = problem_of(residual_network(), settings)
+    start = decided(problem)
+    tuned = tune(problem, start)
+    assert tuned.quantizers is start.quantizers
+    for name, weight in start.weights.items():
+        assert (tuned.weights[name].codes == weight.codes).all()
+        kept = scales == "pow2" or tuning == "bias"
+        assert (tuned.weights[name].type.integer == weight.type.integer) == kept
+    assert any((tuned.biases[name] != start.biases.get(name)).any() for name in tuned.biases)
+
+
+def test_one_scale_for_a_layer_stays_one() -> None:
+    problem = problem_of(residual_network(), Settings(weight_bits=3, act_bits=3, per_channel=False))
+    start = decided(problem)
+    tuned = tune_batchnorm(problem, start)
+    assert all(tuned.weights[name].type.integer == start.weights[name].type.integer for name in start.weights)
+
+
+def test_matching_statistics_stay() -> None:
+    """Tuning what is tuned already changes nothing but float32's last bits."""
+    problem = problem_of(residual_network(), Settings(weight_bits=4, act_bits=4))
+    once = tune_batchnorm(problem, decided(problem))
+    twice = tune_batchnorm(problem, once)
+    for name, bias in once.biases.items():
+        first, second = (d.weights[name].type.integer.scale.array for d in (once, twice))
+        np.testing.assert_allclose(second, first, rtol=1e-4)
+        np.testing.assert_allclose(twice.biases[name], bias, atol=1e-4)
+
+
+def test_constant_channels_keep_a_scale_that_is_legal() -> None:
+    net = Network(x=(2, 4, 4))
+    graph = net.graph(net.conv("last", net.relu("r", net.conv("conv", "x", 3)), 2))
+    graph.by_name["conv"].arrays["weight"][1] = 0
+    problem = problem_of(graph, Settings())
+    start = decided(problem)
+    tuned = tune_batchnorm(problem, start)
+    scales = [decision.weights["conv"].type.integer.scale.values[1] for decision in (start, tuned)]
+    assert scales[1] == pytest.approx(scales[0], rel=0.1)
+    assert np.isfinite(tuned.biases["conv"]).all()
+
+
+def test_bias_tuning_brings_logits_nearer_and_is_deterministic() -> None:
+    problem = problem_of(residual_network(), Settings(weight_bits=2, act_bits=2, tune="bias"), images=200)
+    start = decided(problem)
+    (logits,) = run_float(problem.placed.graph, *problem.inputs).values()
+    wanted = logits.log_softmax(1).T.double().numpy()
+
+    def divergence(decision: Decision) -> float:
+        found = torch.from_numpy(results(problem, decision, "head")).log_softmax(0).numpy()
+        return float((np.exp(wanted) * (wanted - found)).sum(0).mean())
+
+    first, second = tune(problem, start), tune(problem, start)
+    assert divergence(first) < 0.95 * divergence(start)
+    assert all((first.biases[name] == second.biases[name]).all() for name in first.biases)
+
+
+def test_bias_tuning_needs_logits() -> None:
+    net = Network(x=(2, 4, 4))
+    graph = net.graph(net.conv("conv", "x", 3))
+    with pytest.raises(CalibrationError, match="one output"):
+        quantize_graph(graph, torch.randn(4, 2, 4, 4), Settings(tune="bias"))
