@@ -28,6 +28,7 @@ if SANITIZE:
         "-fno-omit-frame-pointer",
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=all",
+        "-Wno-maybe-uninitialized",  # which sees what is not there in instrumented code
     ]
     LINK_FLAGS += ["-fsanitize=address,undefined"]
 

@@ -24,11 +24,11 @@ constexpr int64_t step_quads(Scheme scheme) {
     return scheme == Scheme::kA32S1 ? 1 : scheme == Scheme::kA32S2 ? 2 : scheme == Scheme::kA32S4 ? 4 : 0;
 }
 
-using Quad = std::array<std::array<int64_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
+using Quad = std::array<std::array<int32_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
 
 class FlushProof {
 public:
-    FlushProof(Scheme scheme, int act_bits) : scheme_(scheme), max_activation_((int64_t{1} << act_bits) - 1) {}
+    FlushProof(Scheme scheme, int act_bits) : scheme_(scheme), max_activation_((1 << act_bits) - 1) {}
 
     // The next quad is the first of a segment, where a32 starts a step.
     void begin_segment() { in_step_ = 0; }
@@ -38,14 +38,15 @@ public:
 
 private:
     struct Lanes {
-        std::array<int64_t, 2 * kMaxTileChannels> low{}, high{};
-        void add(size_t lane, int64_t value) { (value < 0 ? low : high)[lane] += value; }
-        bool within(int64_t least, int64_t most) const;
+        std::array<int32_t, 2 * kMaxTileChannels> low{}, high{};
+        // Adds others if every lane stays in least..most.
+        bool add_within(const Lanes& others, int32_t least, int32_t most);
     };
-    void tally(const Quad& quad, Lanes& bytes, Lanes& words) const;
+    Lanes words_of(const Quad& quad) const;
+    Lanes bytes_of(const Quad& quad) const;
 
     const Scheme scheme_;
-    const int64_t max_activation_;
+    const int32_t max_activation_;
     Lanes bytes_, words_;
     int64_t in_step_ = 0;  // a32: quads so far
 };

@@ -164,11 +164,19 @@ private:
         std::memset(packed_.data_.get(), 0, static_cast<size_t>(bytes));
     }
 
-    // Weight of the panel's output n at byte `position` of a segment; zero in all padding.
-    int64_t weight_at(const Panel& panel, int64_t n, const Segment& segment, int64_t position) const {
-        const int64_t pixel = round_up(spec_.depth(), 4), channel = position % pixel;
-        if (n >= panel.outputs.count || channel >= spec_.depth()) return 0;
-        return spec_.weight(panel.outputs.first + n, channel, segment.filter_y, segment.filter_x + position / pixel);
+    // The panel's weights at 4 bytes of a segment; zero in all padding.
+    Quad quad_at(const Panel& panel, const Segment& segment, int64_t position) const {
+        const int64_t pixel = round_up(spec_.depth(), 4), area = spec_.kernel_height * spec_.kernel_width;
+        const int64_t channel = position % pixel, tap = segment.filter_x + position / pixel;
+        const int64_t real = std::min<int64_t>(4, spec_.depth() - channel);
+        const int64_t* weights =
+            &spec_.weights[((panel.outputs.first * spec_.depth() + channel) * spec_.kernel_height + segment.filter_y) *
+                               spec_.kernel_width +
+                           tap];
+        Quad quad{};
+        for (int64_t n = 0; n < panel.outputs.count; ++n, weights += spec_.depth() * area)
+            for (int64_t k = 0; k < real; ++k) quad[n][k] = static_cast<int32_t>(weights[k * area]);
+        return quad;
     }
 
     int64_t quad_bytes() const { return scheme_ == Scheme::kW16 ? 128 : 64; }
@@ -180,9 +188,7 @@ private:
             panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
             proof.begin_segment();
             for (int64_t position = 0; position < segment.bytes; position += 4, to += quad_bytes()) {
-                Quad quad{};
-                for (int n = 0; n < packed_.panel_channels; ++n)
-                    for (int k = 0; k < 4; ++k) quad[n][k] = weight_at(panel, n, segment, position + k);
+                const Quad quad = quad_at(panel, segment, position);
                 const std::optional<Flush> flush = proof.add(quad);
                 if (!flush) return false;
                 if (*flush != kNoFlush) cut(panel, segment, position, *flush);
@@ -206,27 +212,22 @@ private:
 
     // The layouts of kernel_table.h.
     void write(const Quad& quad, char* to) const {
+        const auto each = [&](const auto& put) {
+            for (int n = 0; n < packed_.panel_channels; ++n)
+                for (int k = 0; k < 4; ++k) put(n, k, quad[n][k]);
+        };
         int16_t* words = reinterpret_cast<int16_t*>(to);
-        for (int n = 0; n < packed_.panel_channels; ++n)
-            for (int k = 0; k < 4; ++k) {
-                const int64_t weight = quad[n][k];
-                switch (scheme_) {
-                    case Scheme::kA16:
-                    case Scheme::kA32S1:
-                    case Scheme::kA32S2:
-                    case Scheme::kA32S4:
-                        to[4 * n + k] = static_cast<char>(weight);
-                        break;
-                    case Scheme::kW16:
-                        words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
-                        break;
-                    case Scheme::kFloat32:
-                        break;
-                    case Scheme::kLut:
-                        for (int plane = 0; plane < 2; ++plane)
-                            to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
-                }
-            }
+        if (scheme_ == Scheme::kW16)
+            each([=](int n, int k, int32_t weight) {
+                words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
+            });
+        else if (scheme_ == Scheme::kLut)
+            each([=](int n, int k, int32_t weight) {
+                for (int plane = 0; plane < 2; ++plane)
+                    to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
+            });
+        else
+            each([=](int n, int k, int32_t weight) { to[4 * n + k] = static_cast<char>(weight); });
     }
 
     double cycles_of(const Panel& panel) const {

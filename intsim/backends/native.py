@@ -35,7 +35,7 @@ class NativeBackend(Backend):
         super().__init__(graph, threads)
         available: int = _native.available_threads()
         self._threads = min(threads or available, available)
-        self._lowering = Lowering(graph)
+        self._lowering = Lowering(graph, self._threads)
         self._programs: dict[frozenset[str], Program] = {}
         self._program(graph.outputs)
         self._batched = all(type.shape[0] is None for type in graph.inputs.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class Step:
 class Lowering:
     """A graph made ready: packed weights and the steps in order."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, threads: int):
         self.graph = graph
         self.layouts = layouts(graph)
         self.kernels: dict[str, str] = {}
@@ -44,13 +45,10 @@ class Lowering:
         self._ranges = {name: (folded.low, folded.high) for name, folded in self._folded.items()}
         followers = self._followers()
         self._fused = {follower.name: graph.by_name[name] for name, follower in followers.items()}
-        self._steps: list[Step] = []
         self._unfused: dict[str, Step] = {}
-        for node in graph.nodes:
-            if node.name in followers:
-                continue  # computed with what follows it
-            source = self._fused.get(node.name)
-            self._steps.append(self._prepare(source, node) if source else self._prepare(node, None))
+        alone = [node for node in graph.nodes if node.name not in followers]  # others go with what follows them
+        with ThreadPoolExecutor(threads) as pool:  # weights are packed without the GIL
+            self._steps = list(pool.map(self._step_of, alone))
 
     def take_folded(self, node: Node) -> Contraction | None:
         """Folded weights for the step that packs them; they are not kept."""
@@ -89,6 +87,10 @@ class Lowering:
                 if total is not None and total.a == name:
                     result[name] = follower
         return result
+
+    def _step_of(self, node: Node) -> Step:
+        source = self._fused.get(node.name)
+        return self._prepare(source, node) if source else self._prepare(node, None)
 
     def _prepare(self, node: Node, follower: Node | None) -> Step:
         """The step of a node, or of what follows it and the node in front of it."""

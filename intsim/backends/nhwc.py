@@ -118,8 +118,11 @@ def fold_weights(
     groups = op.groups if isinstance(op, ops.Conv2d) else 1
     start = np.zeros(outputs, np.int64) if bias is None else bias.levels
     offsets = np.broadcast_to(level_offsets(x), groups * depth).reshape(groups, depth)
-    of_output = np.repeat(offsets, outputs // groups, axis=0)[:, :, np.newaxis, np.newaxis]
-    return x.integer.step * levels, start + (of_output * levels).sum(axis=(1, 2, 3))
+    weights = levels if x.integer.step == 1 else x.integer.step * levels
+    if not offsets.any():
+        return weights, start
+    of_output = np.repeat(offsets, outputs // groups, axis=0)
+    return weights, start + (of_output * levels.sum(axis=(2, 3))).sum(axis=1)
 
 
 def accumulator_range(weights: NDArray[np.int64], bias: NDArray[np.int64], act_bits: int) -> tuple[int, int]:
