@@ -99,6 +99,11 @@ def reconstruct(
     raises  CalibrationError with the unit and the iteration where the loss is NaN or diverges, and for a folder to
             resume from that is another calibration's
     """
+    if problem.placed.has_own_quantizers:
+        raise CalibrationError(
+            f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse and "
+            "percentile calibrate what is left"
+        )
     start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
     simulation = Simulation(problem, start, parametrisation)
     graph = problem.placed.graph
