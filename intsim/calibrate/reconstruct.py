@@ -101,8 +101,8 @@ def reconstruct(
     """
     if problem.placed.has_own_quantizers:
         raise CalibrationError(
-            f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse and "
-            "percentile calibrate what is left"
+            f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse "
+            "and percentile calibrate what is left"
         )
     start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
     simulation = Simulation(problem, start, parametrisation)
