@@ -212,16 +212,23 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
         const int64_t first_panel = range * panel_count / panel_ranges;
         const int64_t last_panel = (range + 1) * panel_count / panel_ranges;
 
-        // Inputs of the stretch lie between its first pixel and the reach of its last one: all are prepared at once.
+        // All inputs of the stretch are prepared at once. A line may start before the end of the one before it, as
+        // images share their halos, so its second line may start first and its last but one end last.
         const char* operands = reinterpret_cast<const char*>(route.in);
         int64_t base = 0;
         if (make_operands_ != nullptr) {
-            const auto in_offset = [&](int64_t tile, int64_t pixel_of_line) {
-                return route.start_of_line(tile / route.tiles_per_line).in_step + pixel_of_line * route.line.in_step;
+            const int64_t first_line = first_tile / route.tiles_per_line;
+            const int64_t last_line = (last_tile - 1) / route.tiles_per_line;
+            const auto in_offset = [&](int64_t line, int64_t pixel) {
+                return route.start_of_line(line).in_step + pixel * route.line.in_step;
             };
-            base = in_offset(first_tile, route.begin(first_tile % route.tiles_per_line));
-            const int64_t last_pixel = route.begin((last_tile - 1) % route.tiles_per_line + 1) - 1;
-            const int64_t count = in_offset(last_tile - 1, last_pixel) + route.reach - base;
+            base = in_offset(first_line, route.begin(first_tile % route.tiles_per_line));
+            int64_t last = in_offset(last_line, route.begin((last_tile - 1) % route.tiles_per_line + 1) - 1);
+            if (first_line < last_line) {
+                base = std::min(base, in_offset(first_line + 1, 0));
+                last = std::max(last, in_offset(last_line - 1, route.line.count - 1));
+            }
+            const int64_t count = last + route.reach - base;
             char* prepared = scratch(count * packed_.operand_bytes);
             make_operands_(route.in + base, prepared, count);
             operands = prepared;

@@ -11,7 +11,7 @@ namespace intsim {
 namespace {
 
 constexpr int kProductOfSums = 5;           // place (1, 1)
-constexpr int64_t kStripBytes = 192 << 10;  // of transformed inputs: half of the second cache
+constexpr int64_t kStripBytes = 288 << 10;  // of transformed inputs: half of the second cache
 constexpr int64_t kMostTiles = 64;          // of a strip: its sums of one panel are then 64 KiB
 
 // Cycles on Zen 3 beyond those of the products, measured in layers: to start and end a tile of 6 rows, and to transform

@@ -189,7 +189,7 @@ def train(
     learning_rate                     of the weights at the start, falling to 0; thresholds and scales have a tenth
     augment                           flip and shift images at random
     rprelu, order                     the paper's nonlinearity and the paper's order of it, as `convert` has them
-    resume                            file of the state after each epoch, from which a stopped training goes on
+    resume                            folder of the state after each epoch, from which a stopped training goes on
     """
     needs_torch("train")
     import torch
@@ -216,7 +216,11 @@ def train(
         seed=seed,
     )
     schedule = Schedule(epochs, learning_rate)
-    path, state = (None if file is None else _writable(file) for file in (output, resume))
+    path = None if output is None else _writable(output)
+    state = None
+    if resume is not None:
+        Path(resume).mkdir(exist_ok=True)
+        state = Path(resume) / "training.pt"
     images = tuple(map(as_tensor, _dataset(data).inputs))
     if len(images) != 1:
         raise InputError(f"train: expected a network with one input, the data has {len(images)}")

@@ -47,6 +47,11 @@ class Placed:
     weights: Mapping[str, Value] = field(default_factory=dict)
 
     @property
+    def has_own_quantizers(self) -> bool:
+        """Whether the network brought quantizers of weights or activations along."""
+        return bool(self.weights) or not self.fixed.keys() <= self.graph.inputs.keys()
+
+    @property
     def open_layers(self) -> tuple[FloatNode, ...]:
         """The layers whose weights a method has to choose codes for."""
         return tuple(node for node in self.graph.weighted if node.name not in self.weights)

@@ -99,6 +99,11 @@ def reconstruct(
     raises  CalibrationError with the unit and the iteration where the loss is NaN or diverges, and for a folder to
             resume from that is another calibration's
     """
+    if problem.placed.has_own_quantizers:
+        raise CalibrationError(
+            f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse "
+            "and percentile calibrate what is left"
+        )
     start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
     simulation = Simulation(problem, start, parametrisation)
     graph = problem.placed.graph
@@ -118,7 +123,8 @@ def reconstruct(
             first, final = _train(job, inputs, mixed, targets, generator, progress, checkpoint)
             for module in job.hardens:
                 module.harden()
-            notes[f"loss.{index}.{job.unit.name}"] = f"{first:.4g} -> {final:.4g}"
+            notes[f"loss.{index}.{job.unit.name}"] = change = f"{first:.4g} -> {final:.4g}"
+            problem.progress(f"{job.unit.name}: loss {change}", 1, 1)
             if measure is not None:
                 notes |= measure(Trained(job.unit, job.simulation, inputs, targets))
             checkpoint.save(simulation, index + 1, notes)
@@ -134,6 +140,9 @@ def _jobs(simulation: Simulation, stages: Sequence[Stage]) -> list[_Job]:
     for stage in stages:
         units = [UnitSimulation(simulation, unit.nodes, unit.targets) for unit in stage.units]
         for i, (unit, own) in enumerate(zip(stage.units, units, strict=True)):
+            kinds = {kind for module in own.trainables for kind, _ in module.grouped()}
+            if not kinds & stage.training.rates.keys():  # a product of two activations of 8 bits, for one
+                continue
             later = {id(module) for follower in units[i + 1 :] for module in follower.trainables}
             hardens = tuple(module for module in own.trainables if id(module) not in later)
             jobs.append(_Job(unit, stage.training, own, hardens))

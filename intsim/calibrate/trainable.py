@@ -114,9 +114,14 @@ class ActivationQuantizer(Trainable):
     def scale(self) -> Tensor:
         return self.start * torch.exp(self.log_scale)
 
+    @property
+    def zero(self) -> Tensor:
+        """The zero point, not rounded yet."""
+        return torch.clamp(self.zero_point, self.grid.element.min, self.grid.element.max)
+
     def forward(self, x: Tensor) -> Tensor:
         element = self.grid.element
-        zero = round_through(torch.clamp(self.zero_point, element.min, element.max))
+        zero = round_through(self.zero)
         result: Tensor = FakeQuantize.apply(x, self.scale, element.min - zero, element.max - zero)
         return result
 
@@ -124,9 +129,8 @@ class ActivationQuantizer(Trainable):
         """The grid as it is now."""
         if not self.trained:
             return self.grid
-        element = self.grid.element
-        zero = round(float(torch.clamp(self.zero_point, element.min, element.max)))
-        return Grid(element, Scale.of(self.scale.item()), (zero,), axis=self.grid.axis)
+        zero = round(self.zero.item())
+        return Grid(self.grid.element, Scale.of(self.scale.item()), (zero,), axis=self.grid.axis)
 
 
 class WeightQuantizer(Trainable):

@@ -47,7 +47,9 @@ def train(
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="STATE", help="File of the state after each epoch; a stopped training goes on from it."),
+        typer.Option(
+            metavar="DIR", help="Where the state is kept after each epoch; a stopped training goes on from it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ from intsim.backends import load_backend
 from intsim.calibrate import Settings, quantize_graph
 from intsim.calibrate.convert import convert, fit
 from intsim.calibrate.n2uq import EntropyWeight, RPReLU, ThresholdQuantizer
-from intsim.errors import CaptureError
+from intsim.errors import CalibrationError, CaptureError
 from intsim.frontend.capture import capture
 from intsim.frontend.quantizers import fake_quantize, threshold_quantize, thresholds_of
 from intsim.ir.file import Model, load, save
@@ -219,3 +219,8 @@ def test_the_stream_keeps_8_bits_and_the_learned_quantizer_its_own() -> None:
     assert result.quantizers[own].grid.element.bits == 2 and result.quantizers[own].strict
     assert result.graph.by_name["second"].inputs == (own,)
     assert len(result.chains[own].tail.thresholds) == 3  # type: ignore[union-attr]
+
+
+def test_what_was_trained_is_not_trained_again() -> None:
+    with pytest.raises(CalibrationError, match="adaquant: the network has quantizers of its own"):
+        quantized(Shared(), method="adaquant")

@@ -38,7 +38,7 @@ def zoo(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", ["n2uq", "lsq"])
 def test_training_gives_a_file_that_verify_and_prove_accept(intsim, method):
-    options = ["--method", method, "--epochs", "2", "--batch", "16", "--augment", "--resume", "state.pt"]
+    options = ["--method", method, "--epochs", "2", "--batch", "16", "--augment", "--resume", "state"]
     pixels = ["--input", "u8", "--mean", "0.5", "--std", "0.25"]
     made = intsim("train", "zoo.py:net", "--data", "zoo.py:pixels", "-o", "m.intsim", *options, *pixels, "--json")
     assert made.status == 0, made.err

@@ -166,6 +166,17 @@ def test_depthwise_strips(isa: str, stride: tuple[int, int], size: tuple[int, in
         np.testing.assert_array_equal(convolve_native(*arguments, threads=2), convolve(*arguments))
 
 
+@pytest.mark.parametrize("scheme", ["w16", "lut"])
+def test_tasks_that_begin_where_halos_are_shared(isa: str, scheme: str) -> None:
+    """Tiny images with much padding: an image's first taps lie before the last ones of the image before it."""
+    rng = np.random.default_rng(0)
+    for padding in ((3, 3, 0, 1), (2, 2, 3, 3), (1, 4, 4, 2)):
+        layer = random_layer(rng, 1, 1, (70, 4, 1, 1), (20, 4, 1, 1))
+        arguments = (*layer, (1, 1), padding, (1, 1), 1, 1)
+        result = convolve_native(*arguments, bits=1, scheme=scheme)
+        np.testing.assert_array_equal(result, convolve(*arguments))
+
+
 def test_weight_levels_beyond_a_byte(isa: str) -> None:
     """Zero points and odd grids are in the levels, which then need up to 16 bits."""
     rng = np.random.default_rng(0)

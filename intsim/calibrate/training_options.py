@@ -1,0 +1,44 @@
+"""Hyper-parameters that every reconstruction has; free of PyTorch, so that `intsim methods` can list them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intsim.errors import CalibrationError
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Iterations of each unit, and learning rates of each kind of parameter.
+
+    Rates are changes per iteration (Adam's) at the start of a cosine to 0: of weights and zero points in quantization
+    steps, of scales in shares of themselves, of biases in units of what rounding the layer's inputs does to its result.
+    raises  CalibrationError for counts below 1 and rates below 0
+    """
+
+    iterations: int = 500
+    batch: int = 32
+    weight_rate: float = 1e-2
+    weight_scale_rate: float = 1e-3
+    bias_rate: float = 1e-2
+    act_scale_rate: float = 1e-3
+    act_zero_point_rate: float = 1e-2
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise CalibrationError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for kind, rate in self.rates.items():
+            if not rate >= 0:
+                raise CalibrationError(f"{kind}_rate: expected a rate of at least 0, got {rate}")
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rates by the kind of parameter, as trainable quantizers name them."""
+        return {
+            "weight": self.weight_rate,
+            "weight_scale": self.weight_scale_rate,
+            "bias": self.bias_rate,
+            "act_scale": self.act_scale_rate,
+            "act_zero_point": self.act_zero_point_rate,
+        }
