@@ -43,7 +43,12 @@ class NativeBackend(Backend):
     @property
     def kernels(self) -> dict[str, str]:
         """Node -> the kernel that computes it, for layers with weights; `reference` for nodes that none computes."""
-        return dict(self._lowering.kernels)
+        return self._in_order(self._lowering.kernels)
+
+    @property
+    def proofs(self) -> dict[str, str]:
+        """Layer with weights -> its scheme, how often narrow lanes are widened, and why that is exact."""
+        return self._in_order(self._lowering.proofs)
 
     @property
     def arena_bytes(self) -> int:
@@ -71,6 +76,9 @@ class NativeBackend(Backend):
         except ValueError as error:
             raise BackendError(str(error)) from None
         return {name: np.concatenate([part[name] for part in parts]) for name in wanted} if len(parts) > 1 else parts[0]
+
+    def _in_order(self, of_nodes: Mapping[str, str]) -> dict[str, str]:
+        return {node.name: of_nodes[node.name] for node in self.graph.nodes if node.name in of_nodes}
 
     def _program(self, wanted: Collection[str]) -> Program:
         key = frozenset(wanted)

@@ -98,6 +98,7 @@ def contraction(lowering: Lowering, node: Node, follower: Node | None) -> Emit |
         epilogue=epilogue_spec(graph, follower) if follower and total is None else None,
     )
     lowering.kernels[node.name] = conv.kernel
+    lowering.proofs[node.name] = proof_of(conv)
     source, result = node.inputs[0], (follower or node).name
     padding, fill = folded.padding, folded.pad_byte
     layout = lowering.layouts[source]
@@ -116,6 +117,17 @@ def contraction(lowering: Lowering, node: Node, follower: Node | None) -> Emit |
             segment.plan.conv_add(conv, total.add, x, padding, fill, stream, segment.new(result))
 
     return emit
+
+
+def proof_of(conv: Any) -> str:
+    """Why no lane of a convolution's kernel overflows: bounds over every input, from its actual weights."""
+    largest = f"|acc| <= {max(-min(conv.acc_low), max(conv.acc_high)):,}"
+    if conv.scheme == "w16":
+        return f"{conv.scheme}: int32 from the first product; {largest}"
+    if conv.scheme.startswith("a32"):
+        return f"{conv.scheme}: int16 for {4 * int(conv.scheme[-1])} k, which cannot leave it, then int32; {largest}"
+    widened = f"widened every {4 * conv.quads / conv.flushes:.0f} k, before any could overflow"
+    return f"{conv.scheme}: narrow lanes {widened}; {largest}"
 
 
 def epilogue_spec(graph: Graph, node: Node) -> Any | None:

@@ -41,6 +41,8 @@ class Lowering:
         self.layouts = layouts(graph)
         self.kernels: dict[str, str] = {}
         """Node -> the kernel that computes it; `reference` where none does."""
+        self.proofs: dict[str, str] = {}
+        """Layer -> its scheme, how often narrow lanes are widened, and why that is exact."""
         self._folded = {n.name: folded for n in graph.nodes if (folded := fold(graph, n)) is not None}
         self._ranges = {name: (folded.low, folded.high) for name, folded in self._folded.items()}
         followers = self._followers()
