@@ -1,69 +1,65 @@
 #include "flush_proof.h"
 
 #include <algorithm>
-#include <type_traits>
 
 namespace intsim {
 
-bool FlushProof::Lanes::add_within(const Lanes& others, int32_t least, int32_t most) {
-    Lanes sum;
-    int32_t smallest = 0, largest = 0;
-    for (size_t i = 0; i < low.size(); ++i) {
-        sum.low[i] = low[i] + others.low[i], sum.high[i] = high[i] + others.high[i];
-        smallest = std::min(smallest, sum.low[i]), largest = std::max(largest, sum.high[i]);
-    }
-    if (smallest < least || largest > most) return false;
-    *this = sum;
-    return true;
+bool FlushProof::Lanes::within(int64_t least, int64_t most) const {
+    return *std::min_element(low.begin(), low.end()) >= least && *std::max_element(high.begin(), high.end()) <= most;
 }
 
-FlushProof::Lanes FlushProof::words_of(const Quad& quad) const {
-    Lanes words;
-    const auto sum = [&](auto per_lane, auto lanes) {  // constants, for the compiler to make vectors of
+FlushProof::Lanes FlushProof::Lanes::widened(int64_t room) const {
+    Lanes result = *this;
+    for (size_t lane = 1; lane < low.size(); lane += 2)
+        result.low[lane] -= static_cast<int32_t>(room), result.high[lane] += static_cast<int32_t>(room);
+    return result;
+}
+
+void FlushProof::tally(const Quad& quad, Lanes& bytes, Lanes& words) const {
+    if (scheme_ == Scheme::kW16) return;  // int32 from the first product
+    if (!is_lut(scheme_)) {
         const int32_t* weights = quad[0].data();
-        for (size_t lane = 0; lane < lanes; ++lane) {
-            int32_t low = 0, high = 0;
-            for (size_t k = 0; k < per_lane; ++k) {
-                low += std::min(weights[per_lane * lane + k], 0);
-                high += std::max(weights[per_lane * lane + k], 0);
-            }
-            words.low[lane] = max_activation_ * low, words.high[lane] = max_activation_ * high;
+        const int32_t largest = static_cast<int32_t>(max_activation_);
+        for (size_t lane = 0; lane < words.low.size(); ++lane) {  // in vectors
+            const int32_t first = weights[2 * lane], second = weights[2 * lane + 1];
+            words.low[lane] += largest * (std::min(first, 0) + std::min(second, 0));
+            words.high[lane] += largest * (std::max(first, 0) + std::max(second, 0));
         }
-    };
-    using std::integral_constant;
-    if (scheme_ == Scheme::kLut)
-        sum(integral_constant<size_t, 4>(), integral_constant<size_t, 32>());
-    else
-        sum(integral_constant<size_t, 2>(), integral_constant<size_t, 32>());
-    return words;
-}
-
-FlushProof::Lanes FlushProof::bytes_of(const Quad& quad) const {
-    Lanes bytes;
-    if (scheme_ != Scheme::kLut) return bytes;
+        return;
+    }
     for (size_t n = 0; n < quad.size(); ++n)
-        for (size_t plane = 0; plane < 2; ++plane) {
-            int32_t bits = 0;
-            for (size_t k = 0; k < 4; ++k) bits += quad[n][k] >> plane & 1;
-            bytes.high[2 * n + plane] = max_activation_ * bits;
+        for (size_t k = 0; k < 4; ++k) {
+            const int64_t weight = quad[n][k];
+            if (scheme_ == Scheme::kLutSign) {
+                const size_t lane = 2 * n + static_cast<size_t>(in_step_);
+                words.add(n, max_activation_ * weight), bytes.add(lane, max_activation_ * weight);
+                continue;
+            }
+            words.add(is_lut(scheme_) ? n : 2 * n + k / 2, max_activation_ * weight);
+            for (size_t plane = 0; is_lut(scheme_) && plane < 2; ++plane) {
+                const int64_t code = scheme_ == Scheme::kLutOdd ? (weight + 3) / 2 : weight, bit = code >> plane & 1;
+                const bool counts = scheme_ == Scheme::kLut || weight != 0;  // a channel that is padding has no bits
+                if (counts) bytes.add(2 * n + plane, max_activation_ * (scheme_ == Scheme::kLut ? bit : 2 * bit - 1));
+            }
         }
-    return bytes;
 }
 
 std::optional<Flush> FlushProof::add(const Quad& quad) {
-    if (scheme_ == Scheme::kW16) return kNoFlush;  // int32 from the first product
     const int64_t step = step_quads(scheme_);
     if (step > 0 && in_step_ == 0) words_ = {};
-    const Lanes bytes = bytes_of(quad), words = words_of(quad);
+    const bool sign = scheme_ == Scheme::kLutSign;
+    // The second quad of a pair is not known yet when the first one comes, and cannot be flushed for.
+    const int64_t room = sign && in_step_ == 0 ? 4 * max_activation_ : 0;
+    const int64_t least = is_signed_lut(scheme_) ? -128 : 0, most = is_signed_lut(scheme_) ? 127 : 255;
     for (Flush flush : {kNoFlush, kFlushBytes, kFlushAll}) {
-        if (step > 0 && flush != kNoFlush) break;  // its kernels widen by themselves, and only there
-        if (flush == kFlushBytes && scheme_ != Scheme::kLut) continue;
+        if ((step > 0 || in_step_ > 0) && flush != kNoFlush) break;  // its kernels widen by themselves, and only there
         if (flush >= kFlushBytes) bytes_ = {};
         if (flush == kFlushAll) words_ = {};
-        Lanes sum = bytes_;
-        if (!sum.add_within(bytes, 0, 255) || !words_.add_within(words, -32768, 32767)) continue;
-        bytes_ = sum;
-        if (step > 0) in_step_ = (in_step_ + 1) % step;
+        Lanes bytes = bytes_, words = words_;
+        tally(quad, bytes, words);
+        if (!bytes.widened(room).within(least, most) || !words.within(-32768 + room, 32767 - room)) continue;
+        bytes_ = bytes, words_ = words;
+        if (step > 0 || sign) in_step_ = (in_step_ + 1) % (sign ? 2 : step);
         return flush;
     }
     return std::nullopt;
