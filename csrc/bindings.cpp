@@ -43,6 +43,8 @@ std::optional<Scheme> parse_scheme(const std::optional<std::string>& name) {
     for (const auto& [scheme, known] : {std::pair{Scheme::kA16, "a16"},
                                         {Scheme::kW16, "w16"},
                                         {Scheme::kLut, "lut"},
+                                        {Scheme::kLutOdd, "lutodd"},
+                                        {Scheme::kLutSign, "lutsign"},
                                         {Scheme::kA32S1, "a32s1"},
                                         {Scheme::kA32S2, "a32s2"},
                                         {Scheme::kA32S4, "a32s4"}})

@@ -212,26 +212,24 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
         const int64_t first_panel = range * panel_count / panel_ranges;
         const int64_t last_panel = (range + 1) * panel_count / panel_ranges;
 
-        // All inputs of the stretch are prepared at once. A line may start before the end of the one before it, as
-        // images share their halos, so its second line may start first and its last but one end last.
+        // All inputs of the stretch are prepared at once. Lines may overlap and even step back, as images share their
+        // halos, so any of them may start first or end last.
         const char* operands = reinterpret_cast<const char*>(route.in);
         int64_t base = 0;
         if (make_operands_ != nullptr) {
-            const int64_t first_line = first_tile / route.tiles_per_line;
-            const int64_t last_line = (last_tile - 1) / route.tiles_per_line;
-            const auto in_offset = [&](int64_t line, int64_t pixel) {
-                return route.start_of_line(line).in_step + pixel * route.line.in_step;
-            };
-            base = in_offset(first_line, route.begin(first_tile % route.tiles_per_line));
-            int64_t last = in_offset(last_line, route.begin((last_tile - 1) % route.tiles_per_line + 1) - 1);
-            if (first_line < last_line) {
-                base = std::min(base, in_offset(first_line + 1, 0));
-                last = std::max(last, in_offset(last_line - 1, route.line.count - 1));
+            int64_t first = INT64_MAX, last = INT64_MIN;
+            for (int64_t tile = first_tile; tile < last_tile;) {
+                const int64_t line = tile / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
+                const int64_t end = std::min(last_tile, first_of_line + route.tiles_per_line);
+                const int64_t start = route.start_of_line(line).in_step;
+                first = std::min(first, start + route.begin(tile - first_of_line) * route.line.in_step);
+                last = std::max(last, start + (route.begin(end - first_of_line) - 1) * route.line.in_step);
+                tile = end;
             }
-            const int64_t count = last + route.reach - base;
+            const int64_t count = last + route.reach - first;
             char* prepared = scratch(count * packed_.operand_bytes);
-            make_operands_(route.in + base, prepared, count);
-            operands = prepared;
+            make_operands_(route.in + first, prepared, count);
+            operands = prepared, base = first;
         }
 
         // Tiles of a line follow each other in acc, so that one call of the sink serves many.

@@ -151,6 +151,7 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
 }
 
 // The tables of two quads at a time: activation k of its quad goes to the entries whose index has bit k.
+template <bool kSigned>
 void build_tables(const uint8_t* from, void* tables, int64_t count) {
     uint8_t* to = static_cast<uint8_t*>(tables);
     __m256i places[4];
@@ -167,7 +168,10 @@ void build_tables(const uint8_t* from, void* tables, int64_t count) {
         const __m256i a = _mm256_set1_epi64x(eight);
         const __m256i first = _mm256_add_epi8(_mm256_shuffle_epi8(a, places[0]), _mm256_shuffle_epi8(a, places[1]));
         const __m256i second = _mm256_add_epi8(_mm256_shuffle_epi8(a, places[2]), _mm256_shuffle_epi8(a, places[3]));
-        store(to, _mm256_add_epi8(first, second));
+        __m256i table = _mm256_add_epi8(first, second);
+        if (kSigned)  // twice the sum of those whose bit is set, less the sum of all
+            table = _mm256_sub_epi8(_mm256_add_epi8(table, table), _mm256_shuffle_epi8(table, _mm256_set1_epi8(15)));
+        store(to, table);
     }
 }
 
@@ -186,14 +190,18 @@ constexpr AddRow kAdds[] = {
 
 constexpr OperandRow kOperands[] = {
     {{"operand_u8s16_widen_avx2_1x16", "operand", "widen", "avx2", 1, 16, 8, 16}, Scheme::kW16, widen},
-    {{"operand_u8s2_tables_avx2_1x8", "operand", "tables", "avx2", 1, 8, 8, 2}, Scheme::kLut, build_tables},
+    {{"operand_u8s2_tables_avx2_1x8", "operand", "tables", "avx2", 1, 8, 8, 2}, Scheme::kLut, build_tables<false>},
+    {{"operand_u8s2_oddtables_avx2_1x8", "operand", "tables", "avx2", 1, 8, 8, 2}, Scheme::kLutOdd, build_tables<true>},
+    {{"operand_u8s1_signtables_avx2_1x8", "operand", "tables", "avx2", 1, 8, 8, 1},
+     Scheme::kLutSign,
+     build_tables<true>},
 };
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_avx2_1x32", "lookup", "table", "avx2", 1, 32, 8, 8}, lookup};
 
 }  // namespace
 
 const Rows<AddRow> kAvx2Adds = {kAdds, 6};
-const Rows<OperandRow> kAvx2Operands = {kOperands, 2};
+const Rows<OperandRow> kAvx2Operands = {kOperands, sizeof kOperands / sizeof *kOperands};
 const Rows<LookupRow> kAvx2Lookups = {&kLookup, 1};
 
 }  // namespace intsim

@@ -8,30 +8,47 @@ bool FlushProof::Lanes::within(int64_t least, int64_t most) const {
     return *std::min_element(low.begin(), low.end()) >= least && *std::max_element(high.begin(), high.end()) <= most;
 }
 
+FlushProof::Lanes FlushProof::Lanes::widened(int64_t room) const {
+    Lanes result = *this;
+    for (size_t lane = 1; lane < low.size(); lane += 2) result.low[lane] -= room, result.high[lane] += room;
+    return result;
+}
+
 void FlushProof::tally(const Quad& quad, Lanes& bytes, Lanes& words) const {
     if (scheme_ == Scheme::kW16) return;  // int32 from the first product
     for (size_t n = 0; n < quad.size(); ++n)
         for (size_t k = 0; k < 4; ++k) {
             const int64_t weight = quad[n][k];
-            words.add(scheme_ == Scheme::kLut ? n : 2 * n + k / 2, max_activation_ * weight);
-            if (scheme_ != Scheme::kLut) continue;
-            for (size_t plane = 0; plane < 2; ++plane)
-                bytes.add(2 * n + plane, max_activation_ * (weight >> plane & 1));
+            if (scheme_ == Scheme::kLutSign) {
+                const size_t lane = 2 * n + static_cast<size_t>(in_step_);
+                words.add(n, max_activation_ * weight), bytes.add(lane, max_activation_ * weight);
+                continue;
+            }
+            words.add(is_lut(scheme_) ? n : 2 * n + k / 2, max_activation_ * weight);
+            for (size_t plane = 0; is_lut(scheme_) && plane < 2; ++plane) {
+                const int64_t code = scheme_ == Scheme::kLutOdd ? (weight + 3) / 2 : weight, bit = code >> plane & 1;
+                const bool counts = scheme_ == Scheme::kLut || weight != 0;  // a channel that is padding has no bits
+                if (counts) bytes.add(2 * n + plane, max_activation_ * (scheme_ == Scheme::kLut ? bit : 2 * bit - 1));
+            }
         }
 }
 
 std::optional<Flush> FlushProof::add(const Quad& quad) {
     const int64_t step = step_quads(scheme_);
     if (step > 0 && in_step_ == 0) words_ = {};
+    const bool sign = scheme_ == Scheme::kLutSign;
+    // The second quad of a pair is not known yet when the first one comes, and cannot be flushed for.
+    const int64_t room = sign && in_step_ == 0 ? 4 * max_activation_ : 0;
+    const int64_t least = is_signed_lut(scheme_) ? -128 : 0, most = is_signed_lut(scheme_) ? 127 : 255;
     for (Flush flush : {kNoFlush, kFlushBytes, kFlushAll}) {
-        if (step > 0 && flush != kNoFlush) break;  // its kernels widen by themselves, and only there
+        if ((step > 0 || in_step_ > 0) && flush != kNoFlush) break;  // its kernels widen by themselves, and only there
         if (flush >= kFlushBytes) bytes_ = {};
         if (flush == kFlushAll) words_ = {};
         Lanes bytes = bytes_, words = words_;
         tally(quad, bytes, words);
-        if (!bytes.within(0, 255) || !words.within(-32768, 32767)) continue;
+        if (!bytes.widened(room).within(least, most) || !words.within(-32768 + room, 32767 - room)) continue;
         bytes_ = bytes, words_ = words;
-        if (step > 0) in_step_ = (in_step_ + 1) % step;
+        if (step > 0 || sign) in_step_ = (in_step_ + 1) % (sign ? 2 : step);
         return flush;
     }
     return std::nullopt;

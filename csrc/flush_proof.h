@@ -6,6 +6,10 @@
 //     a16  int16 lane (n, j): weights 2j and 2j + 1 of every quad of channel n
 //     a32  the same, within a step of 1, 2 or 4 quads
 //     lut  byte lane (n, plane): the plane's bits of every quad; int16 lane n: all weights of channel n
+//     lutodd  the same, with bytes from -128 to 127, as every bit counts +1 or -1
+//     lutsign byte lane (n, parity of the quad), int16 lane n: its weights. Two quads are added at once, so when the
+//     first
+//             of them comes, the second one's lanes must have room for any
 //
 // The packer gives the quads of a panel in order and is told, before each, which lanes must be flushed first. The proof
 // rests on the actual weights, not on the worst that their width allows.
@@ -24,6 +28,9 @@ constexpr int64_t step_quads(Scheme scheme) {
     return scheme == Scheme::kA32S1 ? 1 : scheme == Scheme::kA32S2 ? 2 : scheme == Scheme::kA32S4 ? 4 : 0;
 }
 
+constexpr bool is_signed_lut(Scheme scheme) { return scheme == Scheme::kLutOdd || scheme == Scheme::kLutSign; }
+constexpr bool is_lut(Scheme scheme) { return scheme == Scheme::kLut || is_signed_lut(scheme); }
+
 using Quad = std::array<std::array<int64_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
 
 class FlushProof {
@@ -41,13 +48,14 @@ private:
         std::array<int64_t, 2 * kMaxTileChannels> low{}, high{};
         void add(size_t lane, int64_t value) { (value < 0 ? low : high)[lane] += value; }
         bool within(int64_t least, int64_t most) const;
+        Lanes widened(int64_t room) const;  // in the odd lanes
     };
     void tally(const Quad& quad, Lanes& bytes, Lanes& words) const;
 
     const Scheme scheme_;
     const int64_t max_activation_;
     Lanes bytes_, words_;
-    int64_t in_step_ = 0;  // a32: quads so far
+    int64_t in_step_ = 0;  // a32, lutsign: quads so far
 };
 
 }  // namespace intsim

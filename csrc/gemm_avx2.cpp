@@ -16,6 +16,10 @@ namespace {
 alignas(32) constexpr int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2,
                                             1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2};
+alignas(32) constexpr uint8_t kOneBytes[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2,
+                                                1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2};
 
 // clang-format off
 
@@ -186,6 +190,49 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     ZERO_ONE(15)                \
     rows(LUT_FLUSH_TOTALS)
 
+// lutodd: the same with signed entries, so that the planes are the unsigned operand.
+#define LUTODD_ADD_BYTES(i)                                   \
+    "vpmaddubsw %%ymm" #i ", %%ymm14, %%ymm" #i "\n"          \
+    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
+    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
+    ZERO_ONE(i)
+#define LUTODD_FLUSH_BYTES(low, high, address) LUTODD_ADD_BYTES(low) LUTODD_ADD_BYTES(high)
+#define LUTODD_FLUSH(rows)               \
+    "vmovdqa %[odd_planes], %%ymm14\n"   \
+    rows(LUTODD_FLUSH_BYTES)             \
+    "cmpq $1, 16(%[run])\n"              \
+    "je 3f\n"                            \
+    ZERO_ONE(15)                         \
+    rows(LUT_FLUSH_TOTALS)
+
+// lutsign: two neighbouring tables at once, one in each half of a register, for 16 channels. Flushing the bytes brings
+// both sums of a channel side by side and adds them, which leaves 16 channels in order in each of the two registers.
+#define LUTSIGN_ROW(low, high, address) MULTIPLY_ADD("vmovdqu", "vpshufb", "vpaddb", low, high, address)
+#define LUTSIGN_PAIR(rows)    \
+    LOAD_PANEL("0", "32")     \
+    rows(LUTSIGN_ROW)         \
+    "add $32, %[p]\n"         \
+    "add $32, %[q]\n"         \
+    "add $64, %[panel]\n"
+#define LUTSIGN_ADD_WORDS(i)                                  \
+    "vpmaddubsw %%ymm" #i ", %%ymm13, %%ymm" #i "\n"          \
+    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
+    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
+    ZERO_ONE(i)
+#define LUTSIGN_FLUSH_BYTES(low, high, address)                          \
+    "vperm2i128 $0x20, %%ymm" #high ", %%ymm" #low ", %%ymm14\n"         \
+    "vperm2i128 $0x31, %%ymm" #high ", %%ymm" #low ", %%ymm15\n"         \
+    "vpunpcklbw %%ymm15, %%ymm14, %%ymm" #low "\n"                       \
+    "vpunpckhbw %%ymm15, %%ymm14, %%ymm" #high "\n"                      \
+    LUTSIGN_ADD_WORDS(low) LUTSIGN_ADD_WORDS(high)
+#define LUTSIGN_FLUSH(rows)               \
+    "vmovdqa %[one_bytes], %%ymm13\n"     \
+    rows(LUTSIGN_FLUSH_BYTES)             \
+    "cmpq $1, 16(%[run])\n"               \
+    "je 3f\n"                             \
+    ZERO_ONE(15)                          \
+    rows(LUT_FLUSH_TOTALS)
+
 // `int16_totals`: how many of them a kernel keeps on the stack; 1 where it has none.
 // float32, the roof of benchmarks: one k of 16 channels, 4 times.
 #define FMA_AT(skip, low, high, address)                        \
@@ -213,6 +260,12 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
     "2:\n"                    \
     quad(rows)                \
     "dec %[n]\n"              \
+    "jnz 2b\n"
+#define EACH_PAIR(pair, rows) \
+    ".p2align 5\n"            \
+    "2:\n"                    \
+    pair(rows)                \
+    "sub $2, %[n]\n"          \
     "jnz 2b\n"
 #define EACH_STEP(quads, step, rows)  \
     "sub $" #quads ", %[n]\n"         \
@@ -254,7 +307,7 @@ alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
             "vzeroupper\n"                                                                                           \
             : [run] "+&r"(run), [panel] "+&r"(panel), [count] "+&r"(count), [n] "=&r"(n), [p] "=&r"(p), [q] "=&r"(q) \
             : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [bias] "r"(tile.bias), [acc] "r"(tile.acc), [ones] "m"(kOnes),    \
-              [planes] "m"(kPlanes), [totals] "r"(totals)                                                            \
+              [planes] "m"(kPlanes), [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes), [totals] "r"(totals)                                                            \
             : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",        \
               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");                                                 \
     }
@@ -271,7 +324,11 @@ static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes")
     GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                     \
                 INT32_STORE(EACH_ROW_##mr))                                                                          \
     GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr), EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), \
-                LUT_FLUSH(EACH_ROW_##mr), "")
+                LUT_FLUSH(EACH_ROW_##mr), "")                                                                        \
+    GEMM_KERNEL(gemm_lutodd_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                  \
+                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")                                 \
+    GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                 \
+                EACH_PAIR(LUTSIGN_PAIR, EACH_ROW_##mr), LUTSIGN_FLUSH(EACH_ROW_##mr), "")
 #define STEP_KERNELS(mr)                                                                            \
     GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, A32S2_STEP, EACH_ROW_##mr), "", \
                 INT32_STORE(EACH_ROW_##mr))                                                         \
@@ -294,9 +351,11 @@ STEP_KERNELS(4)
     {{"gemm_u8s" #weight_bits "_" #scheme "_avx2_" #mr "x" #nr, "gemm", #scheme, "avx2", mr, nr, 8, weight_bits}, \
      Scheme::enumerator,                                                                                          \
      gemm_##scheme##_##mr},
-#define GEMM_ROWS(mr)              \
-    GEMM_ROW(8, a16, kA16, mr, 16) \
-    GEMM_ROW(8, w16, kW16, mr, 16) GEMM_ROW(8, a32s1, kA32S1, mr, 16) GEMM_ROW(2, lut, kLut, mr, 32)
+#define GEMM_ROWS(mr)                  \
+    GEMM_ROW(8, a16, kA16, mr, 16)     \
+    GEMM_ROW(8, w16, kW16, mr, 16)     \
+    GEMM_ROW(8, a32s1, kA32S1, mr, 16) \
+    GEMM_ROW(2, lut, kLut, mr, 32) GEMM_ROW(2, lutodd, kLutOdd, mr, 32) GEMM_ROW(1, lutsign, kLutSign, mr, 32)
 #define STEP_ROWS(mr) GEMM_ROW(8, a32s2, kA32S2, mr, 16) GEMM_ROW(8, a32s4, kA32S4, mr, 16)
 
 constexpr TileRow kRows[] = {GEMM_ROWS(6) GEMM_ROWS(5) GEMM_ROWS(4) GEMM_ROWS(3) GEMM_ROWS(2) GEMM_ROWS(1)  //

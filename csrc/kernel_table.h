@@ -23,12 +23,17 @@
 //     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
+//     lutodd (gemm)    the same, but a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
+//     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are
+//     -1, 1.
+//                      Channels 0..7 and 16..23 come first, then 8..15 and 24..31
 //     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
 //     w16 (strip)      [8 channels each][filter column][w0 w1, w2 0, 0 w0, w1 w2][8 channels][2 taps] int16
 //
 // Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
-// 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i.
+// 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i,
+// and for lutodd and lutsign less those whose bit is not. An index of 0x80 gives zero.
 //
 // A depthwise tile multiplies each of 16 channels with its own weights: each run is one tap of 16 channels, and the
 // runs come in pairs (the last one doubled, with zero weights, where the taps are odd in number).
@@ -46,7 +51,7 @@
 
 namespace intsim {
 
-enum class Scheme { kA16, kW16, kLut, kA32S1, kA32S2, kA32S4, kFloat32 };
+enum class Scheme { kA16, kW16, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kFloat32 };
 
 constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 

@@ -59,6 +59,41 @@ void gemm_lut(const Tile& tile) {
     }
 }
 
+// An index's top bit says that there is no weight.
+inline int32_t entry(const int8_t* table, uint8_t index) { return index & 0x80 ? 0 : table[index]; }
+
+template <int MR>
+void gemm_lutodd(const Tile& tile) {
+    start_with_bias<MR, 32>(tile);
+    const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const int8_t* operand = static_cast<const int8_t*>(tile.operand) + tile.runs[r].offset;
+        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 16, panel += 64)
+            for (int row = 0; row < MR; ++row) {
+                const int8_t* table = operand + row * tile.row_stride;
+                for (int n = 0; n < 32; ++n)
+                    tile.acc[32 * row + n] += entry(table, panel[2 * n]) + 2 * entry(table, panel[2 * n + 1]);
+            }
+    }
+}
+
+template <int MR>
+void gemm_lutsign(const Tile& tile) {
+    start_with_bias<MR, 32>(tile);
+    const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const int8_t* operand = static_cast<const int8_t*>(tile.operand) + tile.runs[r].offset;
+        for (int64_t quad = 0; quad < tile.runs[r].quads; quad += 2, operand += 32, panel += 64)
+            for (int row = 0; row < MR; ++row) {
+                const int8_t* tables = operand + row * tile.row_stride;
+                for (int n = 0; n < 32; ++n)
+                    for (int second = 0; second < 2; ++second)
+                        tile.acc[32 * row + n] +=
+                            entry(tables + 16 * second, panel[32 * (n / 8 % 2) + 16 * second + 8 * (n / 16) + n % 8]);
+            }
+    }
+}
+
 template <int MR>
 void depthwise_w16(const Tile& tile) {
     start_with_bias<MR, 16>(tile);
@@ -220,12 +255,14 @@ void widen(const uint8_t* from, void* to, int64_t count) {
     for (int64_t i = 0; i < count; ++i) words[i] = from[i];
 }
 
+template <bool kSigned>
 void build_tables(const uint8_t* from, void* to, int64_t count) {
     uint8_t* table = static_cast<uint8_t*>(to);
     for (int64_t i = 0; i < count; i += 4, table += 16)
         for (int entry = 0; entry < 16; ++entry) {
             table[entry] = 0;
-            for (int k = 0; k < 4; ++k) table[entry] += static_cast<uint8_t>(entry >> k & 1 ? from[i + k] : 0);
+            for (int k = 0; k < 4; ++k)
+                table[entry] += static_cast<uint8_t>(entry >> k & 1 ? from[i + k] : kSigned ? -from[i + k] : 0);
         }
 }
 
@@ -241,10 +278,14 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
     TILE_ROW(op, weights, scheme, enumerator, 4, nr, run), TILE_ROW(op, weights, scheme, enumerator, 3, nr, run), \
         TILE_ROW(op, weights, scheme, enumerator, 2, nr, run), TILE_ROW(op, weights, scheme, enumerator, 1, nr, run)
 
-constexpr TileRow kGemm[] = {
-    TILE_ROWS(gemm, "s8", a16, kA16, 16, gemm_bytes),     TILE_ROWS(gemm, "s8", w16, kW16, 16, gemm_w16),
-    TILE_ROWS(gemm, "s2", lut, kLut, 32, gemm_lut),       TILE_ROWS(gemm, "s8", a32s1, kA32S1, 16, gemm_bytes),
-    TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes), TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
+constexpr TileRow kGemm[] = {TILE_ROWS(gemm, "s8", a16, kA16, 16, gemm_bytes),
+                             TILE_ROWS(gemm, "s8", w16, kW16, 16, gemm_w16),
+                             TILE_ROWS(gemm, "s2", lut, kLut, 32, gemm_lut),
+                             TILE_ROWS(gemm, "s2", lutodd, kLutOdd, 32, gemm_lutodd),
+                             TILE_ROWS(gemm, "s1", lutsign, kLutSign, 32, gemm_lutsign),
+                             TILE_ROWS(gemm, "s8", a32s1, kA32S1, 16, gemm_bytes),
+                             TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes),
+                             TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
 constexpr StripRow kStrip = {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, strip_w16};
@@ -303,7 +344,15 @@ constexpr AddRow kAdds[] = {
 
 constexpr OperandRow kOperands[] = {
     {{"operand_u8s16_widen_portable_1x1", "operand", "widen", "portable", 1, 1, 8, 16}, Scheme::kW16, widen},
-    {{"operand_u8s2_tables_portable_1x4", "operand", "tables", "portable", 1, 4, 8, 2}, Scheme::kLut, build_tables},
+    {{"operand_u8s2_tables_portable_1x4", "operand", "tables", "portable", 1, 4, 8, 2},
+     Scheme::kLut,
+     build_tables<false>},
+    {{"operand_u8s2_oddtables_portable_1x4", "operand", "tables", "portable", 1, 4, 8, 2},
+     Scheme::kLutOdd,
+     build_tables<true>},
+    {{"operand_u8s1_signtables_portable_1x4", "operand", "tables", "portable", 1, 4, 8, 1},
+     Scheme::kLutSign,
+     build_tables<true>},
 };
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
 

@@ -33,10 +33,12 @@ void MicroKernel::prepare_roof() {
 
 void MicroKernel::prepare_integers(int weight_bits, int act_bits) {
     ConvSpec spec{row_->info.name, row_->info.nr, depth_, 1, 1, 1, 1, 1, 1, 1, act_bits, {}, {}};
+    const bool odd = row_->scheme == Scheme::kLutOdd || row_->scheme == Scheme::kLutSign;  // -3, -1, 1, 3
     std::mt19937 random(1);
     const auto below = [&](int bits) { return static_cast<int64_t>(random() >> (32 - bits)); };
     for (int64_t i = 0; i < spec.out_channels * depth_; ++i)
-        spec.weights.push_back(below(weight_bits) - (int64_t{1} << (weight_bits - 1)));
+        spec.weights.push_back(odd ? 2 * below(weight_bits) + 1 - (int64_t{1} << weight_bits)
+                                   : below(weight_bits) - (int64_t{1} << (weight_bits - 1)));
     spec.bias.assign(static_cast<size_t>(spec.out_channels), 0);
     validate(spec);
     std::optional<PackedWeights> packed = pack(spec, row_->scheme);

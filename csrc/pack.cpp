@@ -24,7 +24,10 @@ constexpr Cost cost_of(Scheme scheme) {
         case Scheme::kA32S4:
             return {9.6, 0, 0};
         case Scheme::kLut:
+        case Scheme::kLutOdd:
             return {7.4, 14, 44};
+        case Scheme::kLutSign:
+            return {3.7, 22, 44};
         case Scheme::kW16:
         case Scheme::kFloat32:
             break;
@@ -73,10 +76,14 @@ public:
     Packer(const ConvSpec& spec, Scheme scheme) : spec_(spec), scheme_(scheme) {}
 
     std::optional<PackedWeights> dense() {
-        const bool lut = scheme_ == Scheme::kLut;
+        const bool lut = is_lut(scheme_);
         const bool words = scheme_ == Scheme::kW16;
         const int64_t limit = lut ? 2 : words ? 32768 : 128;
-        if (!weights_within(-limit, limit - 1)) return std::nullopt;
+        if (is_signed_lut(scheme_)) {
+            if (!fits_signed_lut()) return std::nullopt;
+        } else if (!weights_within(-limit, limit - 1)) {
+            return std::nullopt;
+        }
         if (lut && spec_.groups > 1 && spec_.depth() % 4 != 0) return std::nullopt;  // groups would share tables
         packed_.op = TileOp::kGemm, packed_.scheme = scheme_;
         packed_.operand_bytes = lut ? 4 : words ? 2 : 1;
@@ -159,6 +166,14 @@ private:
                            [=](int64_t w) { return low <= w && w <= high; });
     }
 
+    // Every weight is odd and small, and there is none that padding would have to make zero.
+    bool fits_signed_lut() const {
+        const bool sign = scheme_ == Scheme::kLutSign;
+        const bool odd = std::all_of(spec_.weights.begin(), spec_.weights.end(),
+                                     [=](int64_t w) { return w == -1 || w == 1 || (!sign && (w == -3 || w == 3)); });
+        return odd && spec_.depth() % (sign ? 8 : 4) == 0 && ((int64_t{4} << spec_.act_bits) - 4 <= 127);
+    }
+
     void allocate(int64_t bytes) {
         packed_.data_ = allocate_aligned<char>(bytes);
         std::memset(packed_.data_.get(), 0, static_cast<size_t>(bytes));
@@ -171,7 +186,7 @@ private:
         return spec_.weight(panel.outputs.first + n, channel, segment.filter_y, segment.filter_x + position / pixel);
     }
 
-    int64_t quad_bytes() const { return scheme_ == Scheme::kW16 ? 128 : 64; }
+    int64_t quad_bytes() const { return scheme_ == Scheme::kW16 ? 128 : scheme_ == Scheme::kLutSign ? 32 : 64; }
 
     bool fill_dense(Panel& panel) {
         char* to = packed_.data_.get() + panel.data;
@@ -186,7 +201,7 @@ private:
                 const std::optional<Flush> flush = proof.add(quad);
                 if (!flush) return false;
                 if (*flush != kNoFlush) cut(panel, segment, position, *flush);
-                write(quad, to);
+                write(panel.outputs.count, quad, position / 4 % 2, to);
                 panel.runs.back().quads += 1;
             }
         }
@@ -205,7 +220,8 @@ private:
     }
 
     // The layouts of kernel_table.h.
-    void write(const Quad& quad, char* to) const {
+    void write(int64_t outputs, const Quad& quad, int64_t parity, char* to) const {
+        if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
         int16_t* words = reinterpret_cast<int16_t*>(to);
         for (int n = 0; n < packed_.panel_channels; ++n)
             for (int k = 0; k < 4; ++k) {
@@ -221,11 +237,27 @@ private:
                         words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
                         break;
                     case Scheme::kFloat32:
+                    case Scheme::kLutOdd:
+                    case Scheme::kLutSign:
                         break;
                     case Scheme::kLut:
                         for (int plane = 0; plane < 2; ++plane)
                             to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
                 }
+            }
+    }
+
+    // A set bit counts for the activation, a clear one against it; 0x80 stands for outputs that do not exist. The
+    // second quad of a pair goes behind the first one's 16 channels, wherever these are.
+    void write_signs(int64_t outputs, const Quad& quad, int64_t parity, char* to) const {
+        const bool sign = scheme_ == Scheme::kLutSign;
+        for (int n = 0; n < packed_.panel_channels; ++n)
+            for (int plane = 0; plane < (sign ? 1 : 2); ++plane) {
+                int index = n < outputs ? 0 : 0x80;
+                for (int k = 0; n < outputs && k < 4; ++k)
+                    index |= (sign ? quad[n][k] > 0 : (quad[n][k] + 3) / 2 >> plane & 1) << k;
+                to[sign ? 32 * (n / 8 % 2) + 8 * (n / 16) + n % 8 - 16 * parity : 2 * n + plane] =
+                    static_cast<char>(index);
             }
     }
 
@@ -299,7 +331,8 @@ std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
     std::optional<PackedWeights> fastest;
-    for (Scheme scheme : {Scheme::kLut, Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16}) {
+    for (Scheme scheme : {Scheme::kLutSign, Scheme::kLut, Scheme::kLutOdd, Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2,
+                          Scheme::kA32S1, Scheme::kW16}) {
         if (fastest) {  // without any flush this scheme and those after it take at least as long?
             const int64_t panels = static_cast<int64_t>(panel_outputs(spec, 16).size());
             const int64_t quads = fastest->quads / static_cast<int64_t>(fastest->panels.size()) * panels;

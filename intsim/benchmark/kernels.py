@@ -23,7 +23,9 @@ WIDTHS = {
     "a32s2": ((6, 8),),
     "a32s1": ((7, 8),),
     "w16": ((8, 8),),
-    "lut": ((2, 2), (2, 4), (1, 2)),
+    "lut": ((2, 2), (2, 4)),
+    "lutodd": ((2, 2), (2, 4)),
+    "lutsign": ((1, 2), (1, 4)),
 }
 """Scheme -> the (weight, activation) bits that it is measured at: what it is meant for."""
 

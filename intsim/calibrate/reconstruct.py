@@ -78,7 +78,7 @@ class Trained:
 
 
 Measure = Callable[[Trained], Mapping[str, str]]
-"""What to note of a unit once it is trained."""
+"""What to note of a unit once it is trained; it may settle what training cannot, before later units see the unit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +92,15 @@ class _Job:
 
 
 def reconstruct(
-    problem: Problem, stages: Sequence[Stage], parametrisation: Parametrisation, measure: Measure | None = None
+    problem: Problem,
+    stages: Sequence[Stage],
+    parametrisation: Parametrisation,
+    measure: Measure | None = None,
+    start: Decision | None = None,
 ) -> Decision:
-    """Train every unit of every stage, beginning with the grids of the least rounding error (mse).
+    """Train every unit of every stage.
 
+    start   where training begins; without it the grids of the least rounding error (mse)
     raises  CalibrationError with the unit and the iteration where the loss is NaN or diverges, and for a folder to
             resume from that is another calibration's
     """
@@ -104,7 +109,7 @@ def reconstruct(
             f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse "
             "and percentile calibrate what is left"
         )
-    start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
+    start = start or decide_nearest(problem, mse.activation_grid, mse.weight_rows)
     simulation = Simulation(problem, start, parametrisation)
     graph = problem.placed.graph
     simulated = Values(graph, problem.inputs, simulation.evaluate)

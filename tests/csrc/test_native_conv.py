@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 from tests.csrc.plain import convolve, convolve_native, native
 
 WIDTHS = range(1, 9)
-TILES = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise", "strip")]
+KERNELS = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise", "strip")]
+ODD_LEVELS = {"lutsign": (-1, 1), "lutodd": (-3, -1, 1, 3)}
+"""What weights can be for schemes that have no zero."""
+ODD_TILES = [kernel for kernel in KERNELS if kernel.scheme in ODD_LEVELS]
+TILES = [kernel for kernel in KERNELS if kernel.scheme not in ODD_LEVELS]
 
 
 def random_layer(rng: Any, act_bits: int, weight_bits: int, x_shape: Any, weight_shape: Any) -> Any:
@@ -83,6 +88,43 @@ def test_every_tile_kernel_at_every_width(kernel: Any, weight_bits: int, monkeyp
             continue
         result = convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
         np.testing.assert_array_equal(result, convolve(*arguments))
+
+
+@pytest.mark.parametrize("kernel", ODD_TILES, ids=lambda kernel: kernel.name)
+def test_every_tile_kernel_of_odd_weights(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random and extreme weights, tails of channels, and sums that leave bytes and 16 bits, up to 5-bit activations."""
+    monkeypatch.setenv("INTSIM_ISA", kernel.isa)
+    rng = np.random.default_rng(0)
+    levels = ODD_LEVELS[kernel.scheme]
+    for act_bits, (depth, outputs) in product(WIDTHS, ((8, 32), (24, 5), (40, 50), (3000, 35))):
+        x = rng.integers(0, 1 << act_bits, (1, depth, 2, kernel.mr + 2))
+        x[..., 1] = (1 << act_bits) - 1
+        weights = rng.choice(levels, (outputs, depth, 2, 3))
+        weights[0], weights[-1], weights[1, ::2], weights[2, 4::8] = levels[-1], levels[0], levels[0], levels[-1]
+        arguments = (x, weights, rng.integers(-(1 << 16), 1 << 16, outputs))
+        if act_bits > 5:
+            with pytest.raises(ValueError, match="'layer'.*not exact"):
+                convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
+            continue
+        result = convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
+        np.testing.assert_array_equal(result, convolve(*arguments))
+
+
+@pytest.mark.parametrize("scheme", ODD_LEVELS)
+def test_odd_weights_in_any_layer(isa: str, scheme: str) -> None:
+    """Strides, groups, dilation and threads; the scheme is taken by itself where it fits, and refused where not."""
+    rng = np.random.default_rng(1)
+    for stride, dilation, groups in (((1, 1), (1, 1), 1), ((2, 1), (1, 2), 1), ((2, 2), (1, 1), 2)):
+        x = rng.integers(0, 4, (2, 16, 9, 11))
+        weights, bias = rng.choice(ODD_LEVELS[scheme], (64, 16 // groups, 3, 3)), rng.integers(-99, 99, 64)
+        arguments = (x, weights, bias, stride, (1, 0, 2, 1), dilation, groups, 1)
+        result = convolve_native(*arguments, bits=2, scheme=scheme, threads=2)
+        np.testing.assert_array_equal(result, convolve(*arguments))
+    many = rng.choice(ODD_LEVELS[scheme], (128, 64, 3, 3))
+    assert native.Conv("layer", many, np.zeros(128, np.int64), 64, act_bits=2).scheme == scheme
+    for unfit in (np.zeros_like(weights), weights[:, :6]):  # a zero; channels that would need padding
+        with pytest.raises(ValueError, match="'layer'.*not exact"):
+            native.Conv("layer", unfit, bias, 2 * unfit.shape[1], groups=2, act_bits=2, scheme=scheme)
 
 
 @pytest.mark.parametrize("act_bits", WIDTHS)
@@ -170,8 +212,8 @@ def test_depthwise_strips(isa: str, stride: tuple[int, int], size: tuple[int, in
 def test_tasks_that_begin_where_halos_are_shared(isa: str, scheme: str) -> None:
     """Tiny images with much padding: an image's first taps lie before the last ones of the image before it."""
     rng = np.random.default_rng(0)
-    for padding in ((3, 3, 0, 1), (2, 2, 3, 3), (1, 4, 4, 2)):
-        layer = random_layer(rng, 1, 1, (70, 4, 1, 1), (20, 4, 1, 1))
+    for padding, kernel in (((3, 3, 0, 1), 1), ((2, 2, 3, 3), 1), ((1, 4, 4, 2), 1), ((3, 3, 0, 2), 2)):
+        layer = random_layer(rng, 1, 1, (70, 4, 1, 1), (20, 4, 1, kernel))
         arguments = (*layer, (1, 1), padding, (1, 1), 1, 1)
         result = convolve_native(*arguments, bits=1, scheme=scheme)
         np.testing.assert_array_equal(result, convolve(*arguments))
