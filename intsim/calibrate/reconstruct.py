@@ -30,8 +30,10 @@ from intsim.errors import CalibrationError
 
 SNAPSHOT = 100
 """Iterations between two looks at whether the loss still is one, and two good states."""
-DIVERGED = 100.0
-"""A loss of so many times the first is no training any more."""
+DIVERGED, PATIENCE = 100.0, 20
+"""A loss of so many times the first, for so many iterations, is no training any more."""
+WARM_UP = 20
+"""Iterations until the rates are reached: Adam's first steps are full ones however small the gradient."""
 
 Decay = Literal["cosine", "linear", "constant"]
 
@@ -189,18 +191,14 @@ def _train(
     for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), training.batch, generator)):  # noqa: B905
         share = iteration / training.iterations
         for group in optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * _decayed(training.decay, share)
+            group["lr"] = group["initial_lr"] * _decayed(training.decay, share) * min(1, (iteration + 1) / WARM_UP)
         batch = [x[rows] for x in inputs]
         if mix is not None:
             batch = [mix(x, y[rows]) for x, y in zip(batch, mixed, strict=True)]
         results = unit.run(batch, mix)
         loss = sum_of(_distance(y, target[rows], norm) for y, target in zip(results, targets, strict=True))
-        penalties = [p for module in modules if (p := module.penalty(share)) is not None]
-        optimiser.zero_grad(set_to_none=True)
-        sum_of([loss, *penalties]).backward()
-        optimiser.step()
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]) or losses[-1] > DIVERGED * losses[0] > 0:
+        if not math.isfinite(losses[-1]) or min(losses[-PATIENCE:]) > DIVERGED * losses[0] > 0:
             for module, state in zip(modules, good, strict=True):
                 module.load_state_dict(state)
             raise CalibrationError(
@@ -208,8 +206,12 @@ def _train(
                 f"{iteration} iterations; lower the learning rates{checkpoint.keep(unit.simulation)}"
             )
         if iteration % SNAPSHOT == 0:
-            good = [deepcopy(module.state_dict()) for module in modules]
+            good = [deepcopy(module.state_dict()) for module in modules]  # their loss has just been seen
             progress(iteration)
+        penalties = [p for module in modules if (p := module.penalty(share)) is not None]
+        optimiser.zero_grad(set_to_none=True)
+        sum_of([loss, *penalties]).backward()
+        optimiser.step()
     progress(training.iterations)
     some = -(-len(losses) // 10)
     return sum(losses[:some]) / some, sum(losses[-some:]) / some
