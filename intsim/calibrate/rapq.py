@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from intsim.calibrate import mse
 from intsim.calibrate.method import Decision, Problem, method
 from intsim.calibrate.nearest import decide_nearest, quantize_weights
+from intsim.calibrate.uwc import NETWORK_RATE
 from intsim.dtypes import IntType
 from intsim.errors import CalibrationError
 from intsim.ir.types import Value
@@ -58,6 +59,11 @@ class RapqOptions:
         for name in ("phase", "iterations", "batch"):
             if getattr(self, name) < 1:
                 raise CalibrationError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.network < 0:
+            raise CalibrationError(f"network: expected 0 iterations or more, got {self.network}")
+        for name in ("drop", "norm_range"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise CalibrationError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
 
 
 @method("rapq", "powers of two for all scales: exponents, then roundings, learned over units (needs pow2)", RapqOptions)
@@ -105,7 +111,7 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     phases = (exponents, roundings) if learned else (roundings,)
     stages = [Stage((unit,), phase) for unit in units for phase in phases]
     if options.network:
-        last = Training(options.network, {"bias": options.bias_rate}, options.batch)
+        last = Training(options.network, {"bias": options.bias_rate * NETWORK_RATE}, options.batch)
         stages.append(Stage(find_units(graph, "network"), last))
     parametrisation = Parametrisation(
         lambda weight, grid: PowerOfTwoWeight(weight, grid, options.regulariser), PowerOfTwoActivation

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from intsim.calibrate import Settings, quantize_graph
+from intsim.calibrate.options import parse_options
 from intsim.calibrate.power_of_two import PowerOfTwoActivation, PowerOfTwoWeight, choice_of, soft
-from intsim.calibrate.rapq import norm_of
+from intsim.calibrate.rapq import RapqOptions, norm_of
 from intsim.dtypes import IntType
 from intsim.errors import CalibrationError
 from intsim.frontend.capture import capture
@@ -202,3 +203,9 @@ def test_other_scales_are_refused() -> None:
     graph = capture(Residual(False).eval(), torch.zeros(1, 3, 8, 8))
     with pytest.raises(CalibrationError, match="expected scales 'pow2', got 'multiplier'"):
         quantize_graph(graph, torch.randn(4, 3, 8, 8), Settings(method="rapq"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("phase", 0), ("network", -1), ("drop", 1.5), ("norm_range", -0.1)])
+def test_options_that_make_no_sense_are_refused(name: str, value: float) -> None:
+    with pytest.raises(CalibrationError, match=f"options of rapq: {name}: expected"):
+        parse_options(RapqOptions, {name: str(value)}, "rapq")
