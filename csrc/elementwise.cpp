@@ -6,6 +6,7 @@
 #include "check.h"
 #include "scratch.h"
 #include "threads.h"
+#include "transpose.h"
 
 namespace intsim {
 namespace {
@@ -32,6 +33,17 @@ bool whole_pixels(const ByteImages& images) { return images.pixel_stride == roun
 
 void take_larger(uint8_t* __restrict to, const uint8_t* __restrict from, int64_t count) {
     for (int64_t i = 0; i < count; ++i) to[i] = std::max(to[i], from[i]);
+}
+
+// to = from - offset, modulo 256; the bits that any of the results has. `from` and `to` are the same or apart.
+uint8_t move_bytes(const uint8_t* from, uint8_t* to, int64_t count, uint8_t offset) {
+    uint8_t seen = 0;
+    for (int64_t i = 0; i < count; ++i) {
+        const uint8_t byte = static_cast<uint8_t>(from[i] - offset);
+        to[i] = byte;
+        seen = static_cast<uint8_t>(seen | byte);
+    }
+    return seen;
 }
 
 // From [channels][height][width] to pixels or back: visit(planar index, pixel pointer, channel) for each element.
@@ -106,17 +118,30 @@ void quantize(const float* x, float scale, int64_t low, int64_t high, const Byte
 }
 
 void import_codes(const uint8_t* codes, int64_t min, const ByteImages& out, int threads) {
-    const uint8_t offset = static_cast<uint8_t>(min);
-    each_planar(out, threads, [&](int64_t index, uint8_t& byte) {
-        byte = static_cast<uint8_t>(codes[index] - offset);
-        require(byte <= out.max_byte, "codes leave their type");
+    const uint8_t offset = static_cast<uint8_t>(min), beyond = static_cast<uint8_t>(~out.max_byte);
+    const int64_t area = out.height * out.width;
+    each_row(out.batch, out.height, out.width * out.channels, threads, [=, &out](int64_t image, int64_t y) {
+        uint8_t* bytes = reinterpret_cast<uint8_t*>(scratch(out.channels * out.width));
+        uint8_t seen = 0;  // max_byte is all ones, so a larger byte has a bit beyond it
+        for (int64_t c = 0; c < out.channels; ++c) {
+            const uint8_t* from = codes + (image * out.channels + c) * area + y * out.width;
+            seen = static_cast<uint8_t>(seen | move_bytes(from, bytes + c * out.width, out.width, offset));
+        }
+        require((seen & beyond) == 0, "codes leave their type");
+        transpose(bytes, out.width, out.pixel(image, y, 0), out.pixel_stride, out.channels, out.width);
     });
 }
 
 void export_codes(const ByteImages& in, int64_t min, uint8_t* codes, int threads) {
     const uint8_t offset = static_cast<uint8_t>(min);
-    each_planar(in, threads,
-                [=](int64_t index, const uint8_t& byte) { codes[index] = static_cast<uint8_t>(byte + offset); });
+    const int64_t area = in.height * in.width;
+    each_row(in.batch, in.height, in.width * in.channels, threads, [=, &in](int64_t image, int64_t y) {
+        uint8_t* to = codes + image * in.channels * area + y * in.width;
+        transpose(in.pixel(image, y, 0), in.pixel_stride, to, area, in.width, in.channels);
+        if (offset == 0) return;
+        for (int64_t c = 0; c < in.channels; ++c)
+            move_bytes(to + c * area, to + c * area, in.width, static_cast<uint8_t>(-offset));
+    });
 }
 
 void import_accumulators(const int32_t* values, const Int32Images& out, int threads) {

@@ -420,26 +420,38 @@ def menu(
     first_last_bits: int = 8,
     residual_bits: int = 8,
     tie: bool = False,
+    loss: str = "noise",
+    method: str = "mse",
+    options: Mapping[str, object] | None = None,
+    sensitivities: str | Path | None = None,
     progress: Progress = silent,
 ) -> Menu:
     """What `allocate` chooses from: every pair of widths of every layer, with its costs on a target and its loss.
 
-    bits   widths to choose from, for weights and for activations; the first and the last layer have no choice
-    tie    the same widths for layers whose results meet in an addition or a concatenation
+    bits            widths to choose from, for weights and for activations; the first and the last layer have no choice
+    tie             the same widths for layers whose results meet in an addition or a concatenation
+    loss            noise: what rounding puts into each layer, without a calibration; kl or cross_entropy: by how much
+                    the integer network's logits move from the float network's, or from the labels, on the data
+    method, options calibrate the networks whose loss is measured
+    sensitivities   folder that keeps measured losses: a stopped run goes on, the next allocation measures nothing
     """
     needs_torch("allocate")
-    from intsim.calibrate.allocation import allocatable, meeting_layers
+    from intsim.calibrate.allocation import Measurement, allocatable, meeting_layers
     from intsim.calibrate.settings import Settings, check_bits
     from intsim.costing import Pair, layers_of, load_target, menu_of, resident_layers
     from intsim.frontend.execute import as_tensor
 
     for width in bits:
         check_bits("bits", width)
-    images = _dataset(data).inputs
-    graph = _capture(model, images)
+    one_of("loss", loss, ("noise", "kl", "cross_entropy"))
+    dataset = _dataset(data)
+    graph = _capture(model, dataset.inputs)
     pairs = [Pair(*pair) for pair in product(bits, repeat=2)]
-    settings = Settings(method="minmax", first_last_bits=first_last_bits, residual_bits=residual_bits)
-    network = allocatable(graph, tuple(map(as_tensor, images)), pairs, settings, progress)
+    texts = {name: str(value) for name, value in (options or {}).items()}
+    settings = Settings(method, first_last_bits=first_last_bits, residual_bits=residual_bits, options=texts)
+    folder = None if sensitivities is None else Path(sensitivities)
+    measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder)
+    network = allocatable(graph, tuple(map(as_tensor, dataset.inputs)), pairs, settings, measurement, progress)
     ties = [[name for name in group if name in network.sensitivities] for group in meeting_layers(graph)] if tie else []
     machine = load_target(target) if isinstance(target, str | Path) else target
     # What stays on the chip at 8 bits stays there at fewer; what then fits too is not counted.
@@ -460,6 +472,10 @@ def allocate(
     first_last_bits: int = 8,
     residual_bits: int = 8,
     tie: bool = False,
+    loss: str = "noise",
+    method: str = "mse",
+    options: Mapping[str, object] | None = None,
+    sensitivities: str | Path | None = None,
     output: str | Path | None = None,
     progress: Progress = silent,
 ) -> Allocation:
@@ -467,7 +483,7 @@ def allocate(
 
     budgets    such as "cycles=0.6", a fraction of 8/8 bits, or "size=300kB"; where nothing meets them, the status is
                "infeasible" and the allocation the nearest there is
-    minimise   what to make as small as possible instead: cycles, energy, size or peak, within "loss=.."
+    minimise   what to make as small as possible instead: cycles, energy, size, bops or peak, within "loss=.."
     output     .toml file for `quantize`, written if all budgets are met
     others     as `menu` takes them
     """
@@ -489,6 +505,10 @@ def allocate(
         first_last_bits=first_last_bits,
         residual_bits=residual_bits,
         tie=tie,
+        loss=loss,
+        method=method,
+        options=options,
+        sensitivities=sensitivities,
         progress=progress,
     )
     found = allocate_widths(choices, parsed, measure)

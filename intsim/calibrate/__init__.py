@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from intsim.calibrate import adaquant, adaround, minmax, mse, uwc  # noqa: F401  (register their methods)
+from intsim.calibrate import adaquant, adaround, minmax, mse, percentile, rapq, uwc  # noqa: F401  (register their methods)
 from intsim.calibrate.finish import finish
 from intsim.calibrate.input_u8 import fold_pixels, pixel_levels
 from intsim.calibrate.method import METHODS, Problem

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from intsim.calibrate import quantize_graph
 from intsim.calibrate.observers import Observation, check_inputs, observe
 from intsim.calibrate.place import Placed, place
+from intsim.calibrate.sensitivity import Loss, LossKind, Variants, measure_sensitivities
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair, layers_of, noise_sensitivities
@@ -19,6 +24,20 @@ from intsim.progress import Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """How losses are measured, in place of the noise that roundings make.
+
+    kind     kl or cross_entropy
+    labels   of the calibration data, for cross_entropy
+    folder   where measured losses are kept
+    """
+
+    kind: LossKind
+    labels: NDArray[np.int64] | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -38,9 +57,12 @@ def allocatable(
     inputs: tuple[Tensor, ...],
     pairs: Iterable[Pair],
     settings: Settings,
+    measurement: Measurement | None = None,
     progress: Progress = silent,
 ) -> Allocatable:
-    """A float network as integers of 8 bits, and the noise that rounding to each pair of widths puts into its layers.
+    """A float network as integers of 8 bits, and what each pair of widths loses in each of its layers.
+
+    The loss is the noise that rounding puts into the layer's results, or what is measured with the settings' method.
 
     The first and the last layer have the settings' widths and no choice. Products of activations keep 8 bits.
     inputs     calibration data, one float32 tensor (N, ...) for each graph input
@@ -48,12 +70,20 @@ def allocatable(
     raises     CalibrationError as quantize_graph does
     """
     check_inputs(graph, inputs)
+    weighted = graph.weighted
+    ends = {node.name for node in weighted[:1] + weighted[-1:]}
+    if measurement is not None:
+        pairs = list(pairs)
+        loss = Loss(graph, inputs, measurement.labels, measurement.kind)
+        variants = Variants(graph, inputs, settings, {bits for pair in pairs for bits in pair}, progress)
+        names = [node.name for node in weighted if node.name not in ends]
+        table = measure_sensitivities(variants, loss, names, pairs, measurement.folder, progress)
+        return Allocatable(lower(variants.quantized({})), table)
+    settings = replace(settings, method="minmax", options={})  # no calibration: only its types count
     widths = layer_widths(graph, settings)
     placed = place(graph, widths, settings)
     observations = observe(placed, inputs, settings.seed, progress)
     lowered = lower(quantize_graph(graph, inputs, settings, progress))
-    weighted = graph.weighted
-    ends = {node.name for node in weighted[:1] + weighted[-1:]}
     free = [layer for layer in layers_of(lowered) if layer.name not in ends]
     weights = {node.name: node.arrays["weight"] for node in weighted}
     read = {node.name: _observed(placed, node.name, observations).sample for node in weighted}

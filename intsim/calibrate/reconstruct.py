@@ -30,8 +30,10 @@ from intsim.errors import CalibrationError
 
 SNAPSHOT = 100
 """Iterations between two looks at whether the loss still is one, and two good states."""
-DIVERGED = 100.0
-"""A loss of so many times the first is no training any more."""
+DIVERGED, PATIENCE = 100.0, 20
+"""A loss of so many times the first, for so many iterations, is no training any more."""
+WARM_UP = 20
+"""Iterations until the rates are reached: Adam's first steps are full ones however small the gradient."""
 
 Decay = Literal["cosine", "linear", "constant"]
 
@@ -78,7 +80,7 @@ class Trained:
 
 
 Measure = Callable[[Trained], Mapping[str, str]]
-"""What to note of a unit once it is trained."""
+"""What to note of a unit once it is trained; it may settle what training cannot, before later units see the unit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +94,15 @@ class _Job:
 
 
 def reconstruct(
-    problem: Problem, stages: Sequence[Stage], parametrisation: Parametrisation, measure: Measure | None = None
+    problem: Problem,
+    stages: Sequence[Stage],
+    parametrisation: Parametrisation,
+    measure: Measure | None = None,
+    start: Decision | None = None,
 ) -> Decision:
-    """Train every unit of every stage, beginning with the grids of the least rounding error (mse).
+    """Train every unit of every stage.
 
+    start   where training begins; without it the grids of the least rounding error (mse)
     raises  CalibrationError with the unit and the iteration where the loss is NaN or diverges, and for a folder to
             resume from that is another calibration's
     """
@@ -104,7 +111,7 @@ def reconstruct(
             f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse "
             "and percentile calibrate what is left"
         )
-    start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
+    start = start or decide_nearest(problem, mse.activation_grid, mse.weight_rows)
     simulation = Simulation(problem, start, parametrisation)
     graph = problem.placed.graph
     simulated = Values(graph, problem.inputs, simulation.evaluate)
@@ -184,18 +191,14 @@ def _train(
     for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), training.batch, generator)):  # noqa: B905
         share = iteration / training.iterations
         for group in optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * _decayed(training.decay, share)
+            group["lr"] = group["initial_lr"] * _decayed(training.decay, share) * min(1, (iteration + 1) / WARM_UP)
         batch = [x[rows] for x in inputs]
         if mix is not None:
             batch = [mix(x, y[rows]) for x, y in zip(batch, mixed, strict=True)]
         results = unit.run(batch, mix)
         loss = sum_of(_distance(y, target[rows], norm) for y, target in zip(results, targets, strict=True))
-        penalties = [p for module in modules if (p := module.penalty(share)) is not None]
-        optimiser.zero_grad(set_to_none=True)
-        sum_of([loss, *penalties]).backward()
-        optimiser.step()
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]) or losses[-1] > DIVERGED * losses[0] > 0:
+        if not math.isfinite(losses[-1]) or min(losses[-PATIENCE:]) > DIVERGED * losses[0] > 0:
             for module, state in zip(modules, good, strict=True):
                 module.load_state_dict(state)
             raise CalibrationError(
@@ -203,8 +206,12 @@ def _train(
                 f"{iteration} iterations; lower the learning rates{checkpoint.keep(unit.simulation)}"
             )
         if iteration % SNAPSHOT == 0:
-            good = [deepcopy(module.state_dict()) for module in modules]
+            good = [deepcopy(module.state_dict()) for module in modules]  # their loss has just been seen
             progress(iteration)
+        penalties = [p for module in modules if (p := module.penalty(share)) is not None]
+        optimiser.zero_grad(set_to_none=True)
+        sum_of([loss, *penalties]).backward()
+        optimiser.step()
     progress(training.iterations)
     some = -(-len(losses) // 10)
     return sum(losses[:some]) / some, sum(losses[-some:]) / some

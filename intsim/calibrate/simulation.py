@@ -46,10 +46,9 @@ class Simulation:
     def __init__(self, problem: Problem, start: Decision, parametrisation: Parametrisation):
         self.graph = problem.placed.graph
         tied = {name for names in problem.placed.ties.values() for name in names}
-        free = not problem.settings.power_of_two
         self.activations: dict[str, ActivationQuantizer] = {}
         for name, element in problem.placed.elements.items():
-            trained = free and element.bits <= LARGEST_TRAINED_BITS and name not in tied
+            trained = element.bits <= LARGEST_TRAINED_BITS and name not in tied
             self.activations[name] = parametrisation.activation(start.quantizers[name].grid, trained)
         self.fixed = {name: torch.tensor(q.grid.scale.array[0]).float() for name, q in problem.placed.fixed.items()}
         self.weights: dict[str, WeightQuantizer] = {}

@@ -94,17 +94,26 @@ class Trainable(nn.Module):
 
 
 class ActivationQuantizer(Trainable):
-    """One scale for the tensor, and an integer zero point that is trained where the grid is not anchored at 0."""
+    """One scale for the tensor, and an integer zero point that is trained where the grid is not anchored at 0.
+
+    A grid whose scale is a power of two stays as it is.
+    """
 
     rates = {"log_scale": "act_scale", "zero_point": "act_zero_point"}
 
     def __init__(self, grid: Grid, trained: bool):
         super().__init__()
+        trained = trained and self.trains(grid)
         self.grid = grid
         self.start = float(grid.scale.array[0])
         moves = trained and grid.zero_point[0] != grid.element.min and not grid.element.signed
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=trained)
         self.zero_point = nn.Parameter(torch.tensor(float(grid.zero_point[0])), requires_grad=moves)
+
+    @classmethod
+    def trains(cls, grid: Grid) -> bool:
+        """Whether it can adjust this grid."""
+        return not grid.scale.power_of_two
 
     @property
     def trained(self) -> bool:

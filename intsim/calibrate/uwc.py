@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SOFT_BITS = 3
 """With `auto`, weights of so few bits go up or down only: AdaQuant's collapsed there (methods.md, 3.6)."""
+NETWORK_RATE = 0.1
+"""Learning rates of the whole network against those of units: what each step does adds up over all layers."""
 MEASURED_IMAGES = 128
 MEASURED_LAYERS = 8
 """Units of more layers, such as the whole network, have no cross term noted: it takes a run for each layer."""
@@ -74,7 +76,8 @@ def uwc(problem: Problem, options: UwcOptions) -> Decision:
     training = Training(options.iterations, rates, options.batch, drop=options.drop)
     stages = [Stage(find_units(graph, options.units), training)]
     if options.network:
-        stages.append(Stage(find_units(graph, "network"), Training(options.network, rates, options.batch)))
+        slower = {kind: rate * NETWORK_RATE for kind, rate in rates.items()}
+        stages.append(Stage(find_units(graph, "network"), Training(options.network, slower, options.batch)))
     return reconstruct(problem, stages, Parametrisation(weight), cross_term)
 
 

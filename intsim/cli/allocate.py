@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intsim.cli.options import Data, Json
+from intsim.cli.options import Data, Json, parse_assignments
 from intsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ def allocate(
     budgets: Annotated[
         list[str] | None,
         typer.Option(
-            "--budget", metavar="WHAT=AMOUNT", help="cycles=0.6, energy=2mJ, size=300kB, peak=.. or loss=..; several."
+            "--budget",
+            metavar="WHAT=AMOUNT",
+            help="cycles=0.6, energy=2mJ, size=300kB, bops, peak or loss=..; several.",
         ),
     ] = None,
     minimise: Annotated[
-        str, typer.Option(metavar="loss|cycles|energy|size|peak", help="What to make as small as possible.")
+        str, typer.Option(metavar="loss|cycles|energy|size|bops|peak", help="What to make as small as possible.")
     ] = "loss",
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Draw the front of loss against the first budget's cost (or cycles) too.")
@@ -44,6 +46,19 @@ def allocate(
     first_last_bits: Annotated[int, typer.Option(metavar="2..8", help="Widths in the first and the last layer.")] = 8,
     residual_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of what additions read and make.")] = 8,
     tie: Annotated[bool, typer.Option("--tie", help="The same widths where results meet in an addition.")] = False,
+    loss: Annotated[
+        str, typer.Option(metavar="noise|kl|cross_entropy", help="Roundings' noise, or measured on the integers.")
+    ] = "noise",
+    method: Annotated[
+        str, typer.Option(metavar="M", help="Calibrates what is measured: one of `intsim methods`.")
+    ] = "mse",
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the method; repeatable."),
+    ] = None,
+    sensitivities: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keeps measured losses; a stopped run goes on from it.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Choose the widths of every layer: the least loss within all budgets, proven optimal."""
@@ -66,6 +81,10 @@ def allocate(
             first_last_bits=first_last_bits,
             residual_bits=residual_bits,
             tie=tie,
+            loss=loss,
+            method=method,
+            options=parse_assignments(options or []),
+            sensitivities=sensitivities,
             progress=progress,
         )
     best = allocate_widths(choices, limits, measure)

@@ -19,3 +19,11 @@ Threads = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="At most so many; as many as the process may use unless given.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def parse_assignments(texts: list[str]) -> dict[str, str]:
+    """What `--set NAME=VALUE` gives."""
+    for text in texts:
+        if "=" not in text:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint="--set")
+    return dict(text.split("=", 1) for text in texts)

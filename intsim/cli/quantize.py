@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intsim.cli.options import Data, Json
+from intsim.cli.options import Data, Json, parse_assignments
 
 if TYPE_CHECKING:
     from intsim.ir.graph import Graph
@@ -79,7 +79,7 @@ def quantize(
             mean=parse_numbers("--mean", mean),
             std=parse_numbers("--std", std),
             seed=seed,
-            options=_assignments(options or []),
+            options=parse_assignments(options or []),
             resume=resume,
             output=output,
             inspect=_print_pass if print_passes else None,
@@ -92,13 +92,6 @@ def quantize(
         print_json(document | {"metadata": dict(graph.metadata)})
     else:
         print(f"{output}: {len(macs)} layers, {sum(macs.values()):,} MACs an image, {size:,} bytes")
-
-
-def _assignments(texts: list[str]) -> dict[str, str]:
-    for text in texts:
-        if "=" not in text:
-            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint="--set")
-    return dict(text.split("=", 1) for text in texts)
 
 
 def parse_numbers(option: str, text: str) -> tuple[float, ...]:

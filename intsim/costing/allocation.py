@@ -18,6 +18,7 @@ JSON_NAMES: dict[Measure, str] = {
     "cycles": "cycles",
     "energy": "energy_pj",
     "size": "size_bits",
+    "bops": "bops",
     "peak": "peak_bits",
 }
 
@@ -45,7 +46,7 @@ class Allocation:
 
     @property
     def cost(self) -> dict[str, int | float]:
-        """What the allocation costs: cycles, energy_pj, size_bits and peak_bits."""
+        """What the allocation costs: cycles, energy_pj, size_bits, bops and peak_bits."""
         return _in_units({name: self.amounts[name] for name in self.uniform})
 
     @property

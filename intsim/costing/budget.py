@@ -27,6 +27,7 @@ UNITS: dict[Measure, dict[str, int]] = {
     "cycles": {"": 1, "cycles": 1},
     "energy": _PICOJOULES,
     "size": _BITS,
+    "bops": {"": 1},
     "peak": _BITS,
 }
 _NUMBER = re.compile(r"(\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE]([+-]?\d{1,2}))?")

@@ -15,10 +15,11 @@ from intsim.costing.target import StreamingTarget, Target
 from intsim.costing.workload import Layer
 from intsim.errors import CostError
 
-Measure = Literal["loss", "cycles", "energy", "size", "peak"]
-MEASURES: dict[Measure, str] = {"loss": "", "cycles": "", "energy": "pJ", "size": "bit", "peak": "bit"}
-"""What can be minimised or budgeted, and its unit. The loss, cycles, energy and bits of weights add up over the layers;
-peak memory, the bits of a layer's inputs and results together, is that of the worst layer."""
+Measure = Literal["loss", "cycles", "energy", "size", "bops", "peak"]
+MEASURES: dict[Measure, str] = {"loss": "", "cycles": "", "energy": "pJ", "size": "bit", "bops": "", "peak": "bit"}
+"""What can be minimised or budgeted, and its unit. The loss, cycles, energy, bits of weights and bit operations (bops:
+MACs x weight bits x activation bits) add up over the layers; peak memory, the bits of a layer's inputs and results
+together, is that of the worst layer."""
 
 UNIFORM_BITS = 8
 
@@ -131,6 +132,7 @@ def layer_costs(
         "cycles": Fraction(result.total_cycles),
         "energy": Fraction(result.energy_pj),
         "size": Fraction(second if has_weights else 0),
+        "bops": Fraction(layer.macs * layer.weight_bits * layer.act_bits),
         "peak": Fraction(batch * (stored if has_weights else stored + second)),
     }
 

@@ -22,6 +22,7 @@ def fold_batchnorm(graph: FloatGraph) -> FloatGraph:
     Weights that the network quantizes itself keep their codes: the factor goes into their scales, its sign into the
     codes where their levels are symmetric. On the way to a quantizer of few codes the affine stays all the same:
     thresholds take it in exactly, where a bias is rounded to the accumulator's grid.
+    A BatchNorm's gamma stays beside the weights that it is in, for calibration; it has no part in what a node computes.
     """
     nodes: dict[str, FloatNode] = {}
     renamed: dict[str, str] = {}
@@ -67,12 +68,16 @@ def _folded(source: FloatNode, affine: FloatNode) -> FloatNode:
     offset = np.asarray(affine.arrays.get("offset", 0.0), np.float64)
     bias = np.broadcast_to(source.arrays["bias"].astype(np.float64) if "bias" in source.arrays else 0.0, factor.shape)
     arrays = {"weight": weight * factor.reshape(-1, *[1] * (weight.ndim - 1)), "bias": bias * factor + offset}
+    if "gamma" in affine.arrays:
+        arrays["gamma"] = affine.arrays["gamma"].astype(np.float64)
+    elif "gamma" in source.arrays:
+        arrays["gamma"] = source.arrays["gamma"] * factor
     grid = source.grid and replace(source.grid, scale=Scale.of(source.grid.scale.array * np.abs(factor)))
     return replace(source, arrays={key: _float32(array) for key, array in arrays.items()}, grid=grid)
 
 
 def _rounded(node: FloatNode) -> FloatNode:
-    return replace(node, arrays={key: _float32(array) for key, array in node.arrays.items()})
+    return replace(node, arrays={key: _float32(array) for key, array in node.arrays.items() if key != "gamma"})
 
 
 def _float32(array: NDArray[np.floating]) -> NDArray[np.float32]:

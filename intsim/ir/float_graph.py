@@ -28,9 +28,10 @@ one operator for each meaning (ReLU6 is a clamp, LeakyReLU a prelu, a split its 
 | quantize, the network's own and uniform | x | zero_point, low, high | scale () |
 | quantize, the network's own with thresholds | x | | scale (), thresholds (L,) |
 
-`bias` is absent where there is none. A `quantize` node marks where a tensor becomes codes; its quantizer is kept beside
-the graph (ir/quantized.py), but for those that the network brings along. Likewise weights that the network quantizes
-itself have a `grid`. Biases, factors and slopes apply along axis 1 (the last axis after a linear).
+`bias` is absent where there is none. A layer into which a BatchNorm is folded keeps its `gamma` (O,), the deviation of
+its results per channel, for calibration alone. A `quantize` node marks where a tensor becomes codes; its quantizer is
+kept beside the graph (ir/quantized.py), but for those that the network brings along. Likewise weights that the network
+quantizes itself have a `grid`. Biases, factors and slopes apply along axis 1 (the last axis after a linear).
 """
 
 from __future__ import annotations

@@ -48,6 +48,26 @@ def test_layers_that_meet_share_their_widths_if_asked_to(intsim):
         assert bits[f"{block}.conv2"] == bits[f"{block}.shortcut.0"]
 
 
+def test_measured_losses_are_kept_for_the_next_allocation(intsim, tmp_path):
+    measured = (*ON, "--bits", "2,8", "--loss", "cross_entropy", "--sensitivities", tmp_path / "losses")
+    first = intsim("allocate", *measured, "--budget", "bops=0.5", "--json")
+    assert first.status == 0
+    (file,) = (tmp_path / "losses").iterdir()
+    lines = file.read_text()
+    assert first.json["cost"]["bops"] <= 0.5 * first.json["uniform_cost"]["bops"]
+    dual = intsim(
+        "allocate",
+        *measured,
+        "--budget",
+        f"loss={1.001 * first.json['predicted_loss']:.9f}",
+        "--minimise",
+        "bops",
+        "--json",
+    )
+    assert dual.json["cost"]["bops"] <= first.json["cost"]["bops"]
+    assert file.read_text() == lines
+
+
 def test_what_nothing_meets_is_status_1_and_no_file(intsim, tmp_path):
     file = tmp_path / "widths.toml"
     result = intsim("allocate", *ON, "--budget", "cycles=0.01", "-o", file)
@@ -65,6 +85,8 @@ def test_what_nothing_meets_is_status_1_and_no_file(intsim, tmp_path):
     [
         (("--budget", "cycle=0.5"), "did you mean 'cycles'"),
         (("--budget", "size=300"), "no unit"),
+        (("--loss", "klu"), "did you mean 'kl'"),
+        (("--loss", "kl", "--method", "mes"), "did you mean 'mse'"),
         (("--budget", "size=0.5", "--budget", "size=0.6"), "two budgets for size"),
         (("--minimise", "area"), "measure 'area': expected loss or cycles"),
         (("--bits", "2,x"), "--bits 2,x: expected whole numbers"),

@@ -12,8 +12,8 @@ from intsim.costing import Menu, Pair
 from intsim.costing.budget import Budget
 from intsim.costing.menu import Measure, Option, Unit, total
 
-# Bit operations and latency have no names of their own in a menu.
-MEASURES: dict[str, Measure] = {"size": "size", "bops": "cycles", "latency": "energy"}
+# Latency has no name of its own in a menu.
+MEASURES: dict[str, Measure] = {"size": "size", "bops": "bops", "latency": "energy"}
 
 
 class Problem(NamedTuple):
@@ -52,7 +52,8 @@ def _amounts(data: Mapping[str, Any], layer: int, bits: int) -> dict[Measure, Fr
     return {
         "loss": data["trace"][layer] * (data[f"sq_err_{bits}bit"][layer] - data["sq_err_4bit"][layer]),
         "size": data["mega_params"][layer] * bits / 8,
-        "cycles": data["mega_macs"][layer] / {4: 64, 8: 16}[bits],
+        "cycles": Fraction(0),
+        "bops": data["mega_macs"][layer] / {4: 64, 8: 16}[bits],
         "energy": data[f"latency_ms_{bits}bit"][layer],
         "peak": Fraction(0),
     }

@@ -25,7 +25,7 @@ from tests.costing.layers import conv, resnet20
 
 pytestmark = pytest.mark.torchless
 
-COSTS: tuple[Measure, ...] = ("cycles", "energy", "size", "peak")
+COSTS: tuple[Measure, ...] = ("cycles", "energy", "size", "bops", "peak")
 Choice = tuple[Option, ...]
 
 
@@ -110,7 +110,7 @@ def test_the_nearest_feasible_budget_is_the_least_that_there_is(
 
 def test_other_budgets_are_kept_by_the_nearest_one() -> None:
     def option(bits: int, cycles: int, energy: int) -> Option:
-        amounts = {"loss": 8 - bits, "cycles": cycles, "energy": energy, "size": 1, "peak": 1}
+        amounts = {"loss": 8 - bits, "cycles": cycles, "energy": energy, "size": 1, "bops": 1, "peak": 1}
         return Option(Pair(bits, bits), {name: Fraction(amounts[name]) for name in MEASURES})
 
     unit = Unit(("x",), (option(2, 10, 90), option(4, 50, 50), option(8, 90, 10)))
@@ -205,7 +205,7 @@ def test_a_file_of_widths_for_quantize() -> None:
     assert read == {"layer": {layer.name: {"weight_bits": 2, "act_bits": 4} for layer in layers}}
     document = json.loads(json.dumps(result.to_dict()))
     assert document.keys() >= {"bits", "predicted_loss", "cost", "status"}
-    assert document["cost"].keys() == {"cycles", "energy_pj", "size_bits", "peak_bits"}
+    assert document["cost"].keys() == {"cycles", "energy_pj", "size_bits", "bops", "peak_bits"}
 
 
 def test_noise_falls_with_every_bit_and_counts_products() -> None:

@@ -72,9 +72,10 @@ def _batch_norm(call: Call) -> Converted:
         raise CaptureError("BatchNorm without running statistics has no constant meaning")
     weight, bias = call.array("weight"), call.array("bias")
     # In float64: the folded parameters are rounded to float32 once.
-    factor = (1.0 if weight is None else weight.astype(np.float64)) / np.sqrt(variance.astype(np.float64) + call["eps"])
+    gamma = np.ones(len(mean), np.float32) if weight is None else weight
+    factor = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + call["eps"])
     offset = (0.0 if bias is None else bias.astype(np.float64)) - mean.astype(np.float64) * factor
-    return call.one("affine", factor=factor, offset=offset)
+    return call.one("affine", factor=factor, offset=offset, gamma=gamma)
 
 
 @converts("relu.default", "relu_.default")

@@ -1,0 +1,164 @@
+"""Measured sensitivities: what is measured, what is kept, and that the program finds what brute force finds."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau
+from torch.nn import functional as F
+
+from intsim.calibrate import Settings, quantize_graph
+from intsim.calibrate.sensitivity import Loss, Measurements, Variants, measure_sensitivities
+from intsim.calibrate.settings import LayerWidths
+from intsim.costing import Pair, allocate, layers_of, menu_of
+from intsim.costing.budget import Budget
+from intsim.errors import CalibrationError
+from intsim.frontend.execute import run_float
+from intsim.frontend.mirror import Mirror
+from intsim.ir.float_graph import FloatGraph
+from intsim.ir.quantized import QuantizedGraph
+from intsim.lower import lower
+from tests.calibrate.networks import Network
+
+PAIRS = [Pair(*pair) for pair in itertools.product((2, 4, 8), repeat=2)]
+LAYERS = [f"conv{i}" for i in range(6)]
+
+
+def network() -> FloatGraph:
+    """Six layers with a choice between a first and a last, two additions among them."""
+    net = Network(x=(3, 4, 4))
+    stream = net.relu("stem.relu", net.conv("stem", "x", 4))
+    for i in range(0, 6, 2):
+        inner = net.relu(f"relu{i}", net.conv(f"conv{i}", stream, 4))
+        stream = net.relu(f"out{i}", net.add(f"add{i}", net.conv(f"conv{i + 1}", inner, 4), stream))
+    return net.graph(net.linear("head", net.mean("mean", stream), 5))
+
+
+class Counting(Loss):
+    """A loss that counts how often it is asked for."""
+
+    def __init__(self, loss: Loss):
+        vars(self).update(vars(loss))
+        self.calls = 0
+
+    def __call__(self, quantized: QuantizedGraph) -> float:
+        self.calls += 1
+        return super().__call__(quantized)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.randn(60, 3, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def variants(images: torch.Tensor) -> Variants:
+    return Variants(network(), (images,), Settings(), (2, 4))
+
+
+@pytest.fixture(scope="module")
+def loss(images: torch.Tensor) -> Loss:
+    return Loss(network(), (images,), None, "kl")
+
+
+@pytest.fixture(scope="module")
+def table(variants: Variants, loss: Loss) -> dict[str, dict[tuple[int, int], float]]:
+    return measure_sensitivities(variants, loss, LAYERS, PAIRS)
+
+
+@pytest.mark.parametrize("scales", ["pow2", "multiplier"])
+def test_a_variant_is_what_a_calibration_at_its_widths_makes(images: torch.Tensor, scales: str) -> None:
+    """For a method that looks at one tensor at a time."""
+    settings = Settings(method="minmax", scales=scales)  # type: ignore[arg-type]
+    variants = Variants(network(), (images,), settings, (2, 4))
+    widths = {"conv0": LayerWidths(2, 4), "conv3": LayerWidths(4, 2), "conv4": LayerWidths(8, 2)}
+    ours = variants.quantized(widths)
+    theirs = quantize_graph(network(), images, Settings(method="minmax", scales=scales, widths=widths))  # type: ignore[arg-type]
+    ours_out, theirs_out = (Mirror(q).run(images) for q in (ours, theirs))
+    assert ours_out.keys() == theirs_out.keys()
+    assert all((ours_out[name] == theirs_out[name]).all() for name in ours_out)
+
+
+def test_losses_are_those_of_pytorch(images: torch.Tensor, variants: Variants) -> None:
+    labels = torch.randint(0, 5, (60,), generator=torch.Generator().manual_seed(0))
+    quantized = variants.quantized({"conv2": LayerWidths(2, 2)})
+    (output,) = quantized.graph.outputs
+    scale = lower(quantized).types[output].integer.scale.array
+    logits = Mirror(quantized).run(images)[output].double() * torch.from_numpy(scale)
+    (wanted,) = run_float(network(), images).values()
+    kl = F.kl_div(logits.log_softmax(1), wanted.double().log_softmax(1), reduction="batchmean", log_target=True)
+    assert Loss(network(), (images,), None, "kl")(quantized) == pytest.approx(float(kl), rel=1e-5)
+    found = Loss(network(), (images,), labels.numpy(), "cross_entropy")(quantized)
+    assert found == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
+
+
+def test_fewer_bits_lose_more(table: dict[str, dict[tuple[int, int], float]]) -> None:
+    for losses in table.values():
+        assert losses[8, 8] == 0
+        assert losses[2, 2] > losses[4, 4] >= 0
+
+
+def test_a_stopped_measurement_goes_on(variants: Variants, loss: Loss, tmp_path: Path) -> None:
+    full = measure_sensitivities(variants, loss, LAYERS[:2], PAIRS, tmp_path)
+    (file,) = tmp_path.iterdir()
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:5]) + lines[5][:7])  # stopped while it wrote
+    counting = Counting(loss)
+    assert measure_sensitivities(variants, counting, LAYERS[:2], PAIRS, tmp_path) == full
+    assert counting.calls == len(lines) - 5
+
+
+def test_another_measure_or_method_has_a_file_of_its_own(images: torch.Tensor, loss: Loss, tmp_path: Path) -> None:
+    first = Variants(network(), (images,), Settings(), ())
+    second = Variants(network(), (images,), Settings(method="minmax"), ())
+    labelled = Loss(network(), (images,), np.zeros(60, np.int64), "cross_entropy")
+    paths = {Measurements(tmp_path, v, measure).path for v in (first, second) for measure in (loss, labelled)}
+    assert len(paths) == 4
+
+
+@pytest.mark.parametrize("shares", [{"size": 0.45}, {"bops": 0.3}, {"size": 0.6, "bops": 0.2}])
+def test_the_program_finds_what_brute_force_finds(
+    variants: Variants, table: dict[str, dict[tuple[int, int], float]], shares: dict[str, float]
+) -> None:
+    """Of 9**6 allocations; the dual too: the smallest that loses no more than the best found is no larger."""
+    menu = menu_of(layers_of(lower(variants.quantized({}))), table, "systolic_ws")
+    limits = {name: menu.uniform[name] * Fraction(share) for name, share in shares.items()}
+    found = allocate(menu, [Budget(name, limit) for name, limit in limits.items()])  # type: ignore[arg-type]
+    amounts = {name: np.zeros(1) for name in ("loss", *limits)}
+    for unit in menu.units:
+        for name, sums in amounts.items():
+            amounts[name] = np.add.outer(sums, [float(o.amounts[name]) for o in unit.options]).ravel()  # type: ignore[index]
+    kept = np.logical_and.reduce([amounts[name] <= float(limit) for name, limit in limits.items()])
+    assert found.predicted_loss == pytest.approx(amounts["loss"][kept].min(), rel=1e-12)
+    name, *others = limits
+    dual = allocate(menu, [Budget("loss", found.amounts["loss"])], name)  # type: ignore[arg-type]
+    least = amounts[name][amounts["loss"] <= found.predicted_loss * (1 + 1e-12)].min()
+    assert float(dual.amounts[name]) == pytest.approx(least)  # type: ignore[index]
+
+
+def test_predicted_losses_rank_random_allocations(
+    variants: Variants, loss: Loss, table: dict[str, dict[tuple[int, int], float]]
+) -> None:
+    random = np.random.default_rng(0)
+    predicted, measured = [], []
+    for _ in range(25):
+        pairs = {layer: PAIRS[random.integers(len(PAIRS))] for layer in LAYERS}
+        predicted.append(sum(table[layer][pair] for layer, pair in pairs.items()))
+        measured.append(loss(variants.quantized({layer: LayerWidths(*pair) for layer, pair in pairs.items()})))
+    assert kendalltau(predicted, measured).statistic > 0.5
+
+
+def test_what_cannot_be_measured_is_one_line(images: torch.Tensor) -> None:
+    with pytest.raises(CalibrationError, match="cross_entropy compares with labels"):
+        Loss(network(), (images,), None, "cross_entropy")
+    net = Network(x=(2, 4, 4))
+    with pytest.raises(CalibrationError, match="one output"):
+        Loss(net.graph(net.conv("conv", "x", 3)), (torch.randn(4, 2, 4, 4),), None, "kl")
+    with pytest.raises(CalibrationError, match="did you mean 'mse'"):
+        Variants(network(), (images,), Settings(method="mes"), ())
