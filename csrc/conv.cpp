@@ -267,7 +267,8 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
 template <class T, class Sink>
 void Conv::run_strips(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream,
                       int threads, const Sink& sink) const {
-    const int64_t row_pairs = ceil_divide(out.height, 2), strips = ceil_divide(out.width, kMaxStripPixels);
+    const int64_t row_pairs = ceil_divide(out.height, 2),
+                  strips = ceil_divide(out.width, kMaxStripPixels / spec_.stride_x);
     parallel_for(out.batch * row_pairs, threads, [&](int64_t task) {
         alignas(64) int32_t acc[2 * kMaxStripPixels * 16 + kAccumulatorSlack];
         const int64_t image = task / row_pairs, y = task % row_pairs * 2;

@@ -34,7 +34,7 @@ void depthwise_w16(const Tile& tile) {
 }
 
 // Most rows of input that two rows of output need, in pairs; columns likewise, for strides up to 2.
-constexpr int kMaxPairs = 3, kMaxColumns = 2 * kMaxStripPixels + 1;
+constexpr int kMaxPairs = 3, kMaxColumns = kMaxStripPixels + 2;
 
 // Words of two input rows side by side, [pair][column][2 x 8 channels][2 rows]: made once for all taps that read them.
 struct RowPairs {

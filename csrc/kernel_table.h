@@ -89,8 +89,8 @@ constexpr int kMaxStripPixels = 32;  // of each of the two rows
 struct Strip {
     const uint8_t* operand;            // first tap of the first pixel
     int64_t row_stride, pixel_stride;  // bytes from one input row, or pixel, to the next
-    int64_t stride_y, stride_x;        // stride_y is 1 or 2
-    int64_t rows, pixels;              // of the output; at most 2 and kMaxStripPixels
+    int64_t stride_y, stride_x;        // each 1 or 2
+    int64_t rows, pixels;              // of the output; at most 2 and kMaxStripPixels / stride_x
     const void* panel;                 // 64-byte aligned
     const int32_t* bias;               // [16], 64-byte aligned
     int32_t* acc;                      // [rows][kMaxStripPixels][16], 64-byte aligned

@@ -202,6 +202,11 @@ class FreeWeight(WeightQuantizer):
         result: Tensor = FakeQuantize.apply(self.steps, torch.exp(self.log_scale), self.low, self.high)
         return result * self.start
 
+    def harden(self) -> None:
+        """Into the middle of the cells: training leaves many weights at an edge, where the next step flips all."""
+        with torch.no_grad():
+            self.steps.copy_(self.levels() * torch.exp(self.log_scale))
+
     def levels(self) -> Tensor:
         return torch.clamp(torch.round(self.steps / torch.exp(self.log_scale)), self.low, self.high).detach()
 

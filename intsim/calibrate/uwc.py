@@ -36,7 +36,7 @@ class UwcOptions(TrainingOptions):
     regulariser    weight of AdaRound's push towards hard choices
     drop           share of activations that stays float while training (QDrop)
     network        iterations of one more unit behind the others, the whole network, whose result is the network's;
-                   weights that AdaRound chose stay, scales and biases move
+                   weights that AdaRound chose stay, scales and biases move. Without a gain on ResNet-20 at 4 bits
     """
 
     iterations: int = 1000
@@ -45,7 +45,7 @@ class UwcOptions(TrainingOptions):
     rounding_rate: float = 1e-2
     regulariser: float = 0.01
     drop: float = 0.0
-    network: int = 300
+    network: int = 0
 
 
 @method("uwc", "adjacent layers, such as a residual block, trained together on their common output error", UwcOptions)
