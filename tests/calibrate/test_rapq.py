@@ -17,8 +17,11 @@ from intsim.dtypes import IntType
 from intsim.errors import CalibrationError
 from intsim.frontend.capture import capture
 from intsim.frontend.mirror import Mirror
+from intsim.ir.file import Model
 from intsim.ir.quantized import QuantizedGraph
 from intsim.ir.types import Grid, Scale
+from intsim.lower import lower
+from intsim.verbs import prove, verify
 
 U4, S2, S4 = IntType(False, 4), IntType(True, 2), IntType(True, 4)
 
@@ -185,6 +188,16 @@ def test_every_scale_is_a_power_of_two(exponents: Literal["learned", "fixed"]) -
     assert all(grid.scale.power_of_two for grid in grids)
     assert all(grid.element.min <= z <= grid.element.max for grid in grids for z in grid.zero_point)
     Mirror(quantized).run(torch.randn(2, 3, 8, 8))
+
+
+def test_integers_equal_plain_fake_quantization_without_a_flip() -> None:
+    quantized = small()
+    model = Model(lower(quantized), quantized)
+    images = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    report = verify(model, (images, np.zeros(16, np.int64)), sample=4)
+    assert report.bit_exact
+    assert report.fake_quant is not None and report.fake_quant.mismatches == 0
+    assert prove(model).proved
 
 
 def test_says_where_the_norms_come_from() -> None:
