@@ -101,7 +101,7 @@ def _unit(graph: FloatGraph, nodes: Sequence[FloatNode]) -> Unit:
     }
     targets = tuple(node.name for node in nodes if node.name in read_outside and node.op in raw)
     layers = _layers(nodes)
-    return Unit(_common_name(layers), tuple(nodes), tuple(layers), targets or (nodes[-1].name,))
+    return Unit(_common_name(layers or [nodes[0].name]), tuple(nodes), tuple(layers), targets or (nodes[-1].name,))
 
 
 def _common_name(layers: Sequence[str]) -> str:

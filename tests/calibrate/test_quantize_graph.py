@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,27 @@ from intsim.lower import lower
 from tests.calibrate.networks import networks, residual_network
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("scales", ["pow2", "multiplier", "threshold"])
+def quick(method: str, **others: Any) -> Settings:
+    """Settings with as little training as can be, where a method trains; percentiles that clip nothing."""
+    short = {"iterations": "2", "phase": "2", "network": "2", "act": "100"}
+    names = {field.name for field in fields(METHODS[method].options)}
+    return Settings(method, options={name: short[name] for name in names & short.keys()}, **others)
+
+
+SCALES = ("pow2", "multiplier", "threshold")
+CASES = [(method, scales) for method in METHODS for scales in (SCALES if method != "rapq" else ("pow2",))]
+
+
+@pytest.mark.parametrize(("method", "scales"), CASES)
 @pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
 def test_eight_bits_are_close_to_float(method: str, scales: Any, kind: Any) -> None:
     graph = residual_network()
     images = torch.randn(30, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-    quantized = quantize_graph(graph, images, Settings(method, scales=scales, weight_grid=kind, act_grid=kind))
+    quantized = quantize_graph(graph, images, quick(method, scales=scales, weight_grid=kind, act_grid=kind))
     result = Mirror(quantized).run(images)["head"].numpy() * lower(quantized).types["head"].integer.scale.array
     expected = run_float(graph, images)["head"].numpy()
-    assert np.abs(result - expected).max() < 0.06 * np.abs(expected).max()
+    allowed = 0.1 if method == "rapq" else 0.06  # its p is below 2: rare large errors count less
+    assert np.abs(result - expected).max() < allowed * np.abs(expected).max()
 
 
 def test_more_bits_are_more_exact() -> None:
@@ -54,13 +66,15 @@ def test_the_same_seed_gives_the_same_integers() -> None:
 
 
 @settings(max_examples=40)
-@given(networks(), st.integers(2, 8), st.integers(2, 8), st.sampled_from(["pow2", "multiplier", "threshold"]),
-       st.sampled_from(["symmetric", "asymmetric"]), st.sampled_from(list(METHODS)))  # fmt: skip
+@given(networks(), st.integers(2, 8), st.integers(2, 8), st.sampled_from(["symmetric", "asymmetric"]),
+       st.sampled_from(CASES))  # fmt: skip
 def test_any_network_becomes_integers_that_equal_the_mirror(
-    graph: FloatGraph, bits: int, residual_bits: int, scales: Any, kind: Any, method: str
+    graph: FloatGraph, bits: int, residual_bits: int, kind: Any, case: tuple[str, Any]
 ) -> None:
+    method, scales = case
     images = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(4))
-    wanted = Settings(method, bits, bits, scales, residual_bits=residual_bits, weight_grid=kind, act_grid=kind)
+    widths = {"weight_bits": bits, "act_bits": bits, "residual_bits": residual_bits}
+    wanted = quick(method, scales=scales, weight_grid=kind, act_grid=kind, **widths)
     quantized = quantize_graph(graph, images, wanted)
     lowered = lower(quantized)
     mirrored = Mirror(quantized).run(images)
@@ -79,7 +93,7 @@ def test_progress_reaches_its_total() -> None:
 
 
 def test_an_unknown_method_suggests_one() -> None:
-    with pytest.raises(CalibrationError, match=r"no method 'msee' \(did you mean 'mse'\?\): there are minmax, mse"):
+    with pytest.raises(CalibrationError, match=r"no method 'msee' \(did you mean 'mse'\?\): there are .*minmax, mse"):
         quantize_graph(residual_network(), torch.zeros(1, 3, 4, 4), Settings("msee"))
 
 
