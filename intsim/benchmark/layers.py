@@ -27,6 +27,8 @@ from intsim.progress import Progress, silent
 
 VARIANTS = ((8, 8, "shift"), (8, 8, "multiplier"), (4, 4, "threshold"), (2, 2, "threshold"))
 """Weight bits, activation bits, and how accumulators become codes."""
+MULTIPLIER = (1 << 30) + 1
+"""Over 2**30, of the multiplier form: nearly 1, but odd, so that no kernel can shift instead."""
 
 
 @dataclass(frozen=True, order=True)
@@ -119,7 +121,7 @@ def conv_codes(shape: ConvShape, batch: int, weight_bits: int, act_bits: int) ->
 
 
 def conv_graph(layer: ConvCodes, weight_bits: int, act_bits: int, epilogue: str) -> Graph:
-    """The layer as an integer graph from codes to codes: clip(rint(sum / 2**shift), 0, largest code)."""
+    """The layer as an integer graph from codes to codes: clip(rint(sum / 2**shift), 0, largest code), nearly so with multipliers."""
     one = Scale((0,), True)
     codes = Grid(IntType(False, act_bits), one)
     weight = Value(TensorType(Grid(IntType(True, weight_bits), one), layer.weight.shape), layer.weight)
@@ -131,7 +133,7 @@ def conv_graph(layer: ConvCodes, weight_bits: int, act_bits: int, epilogue: str)
             op, parameters = ops.RequantizeShift(codes, Rounding.HALF_EVEN), {"shift": [layer.shift]}
         case "multiplier":
             op = ops.RequantizeMultiplier(codes, Rounding.HALF_EVEN)
-            parameters = {"multiplier": [1 << 30], "shift": [30 + layer.shift]}
+            parameters = {"multiplier": [MULTIPLIER], "shift": [30 + layer.shift]}
         case _:
             op = ops.Threshold(codes)
             halves = np.arange(1, 1 << act_bits) * (1 << layer.shift) - (1 << layer.shift >> 1)
