@@ -121,7 +121,10 @@ def conv_codes(shape: ConvShape, batch: int, weight_bits: int, act_bits: int) ->
 
 
 def conv_graph(layer: ConvCodes, weight_bits: int, act_bits: int, epilogue: str) -> Graph:
-    """The layer as an integer graph from codes to codes: clip(rint(sum / 2**shift), 0, largest code), nearly so with multipliers."""
+    """The layer as an integer graph from codes to codes: clip(rint(sum / 2**shift), 0, largest code).
+
+    With a multiplier the sum counts MULTIPLIER / 2**30 times; thresholds round ties up.
+    """
     one = Scale((0,), True)
     codes = Grid(IntType(False, act_bits), one)
     weight = Value(TensorType(Grid(IntType(True, weight_bits), one), layer.weight.shape), layer.weight)
