@@ -48,13 +48,13 @@ for backend in BACKENDS:
 
 def test_the_method_quantizes_and_is_listed():
     run(
-        BLOCKS["percentile"],
+        BLOCKS["trimmed"],
         """
 import intsim
 from intsim.calibrate import METHODS
 
-assert METHODS["percentile"].summary.startswith("minmax")
-model = intsim.quantize("intsim.demo.network:digits_net", "intsim.demo.digits:calibration", method="percentile")
+assert METHODS["trimmed"].summary.startswith("minmax")
+model = intsim.quantize("intsim.demo.network:digits_net", "intsim.demo.digits:calibration", method="trimmed")
 assert intsim.evaluate(model, "intsim.demo.digits:evaluation").top1 > 0.95
 """,
     )

@@ -148,8 +148,8 @@ def _jobs(simulation: Simulation, stages: Sequence[Stage]) -> list[_Job]:
         units = [UnitSimulation(simulation, unit.nodes, unit.targets) for unit in stage.units]
         for i, (unit, own) in enumerate(zip(stage.units, units, strict=True)):
             kinds = {kind for module in own.trainables for kind, _ in module.grouped()}
-            if not kinds & stage.training.rates.keys():  # a product of two activations of 8 bits, for one
-                continue
+            if not own.targets or not kinds & stage.training.rates.keys():
+                continue  # what nobody reads, or a product of two activations of 8 bits
             later = {id(module) for follower in units[i + 1 :] for module in follower.trainables}
             hardens = tuple(module for module in own.trainables if id(module) not in later)
             jobs.append(_Job(unit, stage.training, own, hardens))
