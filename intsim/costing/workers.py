@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from intsim.costing.estimate import estimate
 from intsim.costing.load_target import parse_target
@@ -93,7 +94,7 @@ def on_processes(chunks: Sequence[Chunk], workers: int | None) -> Iterator[list[
     while waiting:
         finished = 0
         # Not forked: threads of this process, such as a progress bar's, may hold locks.
-        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
         try:
             running = {pool.submit(estimate_points, chunks[i]): i for i in sorted(waiting)}
             for future in as_completed(running):
@@ -109,6 +110,18 @@ def on_processes(chunks: Sequence[Chunk], workers: int | None) -> Iterator[list[
                 f"worker processes died {DEATHS} times before they finished anything, most likely for want of memory; "
                 "state fewer workers"
             )
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work forever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def on_dask(chunks: Sequence[Chunk], address: str) -> Iterator[list[Finished]]:
