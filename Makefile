@@ -49,7 +49,7 @@ sanitize: $(BUILT)
 	rm $(BUILT)
 	INTSIM_SANITIZE=1 $(PYTHON) setup.py --quiet build_ext --inplace --force
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(PYTHON) -m pytest -k native $(TEST_ARGS)
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal -k native $(TEST_ARGS)
 
 clean:
 	rm -rf $(VENV) build demo-out *.egg-info intsim/*.so

@@ -68,7 +68,8 @@ bool fill_high_word(AddHighWordBlock& block, int c, const AddSpec& spec, int64_t
     const RoundingTerms terms = rounding_terms(rounding.rounding, shift);
     if (terms.sign_term != 0 || (terms.odd_term != 0 && rounding.zero_point_first && rounding.zero_point % 2 != 0))
         return false;
-    const __int128 base = terms.base + (static_cast<__int128>(rounding.zero_point - rounding.out.min) << shift);
+    const __int128 base =
+        terms.base + static_cast<__int128>(rounding.zero_point - rounding.out.min) * (int64_t{1} << shift);
     const __int128 offset = spec.offset[channel] * factor;
     const __int128 a = spec.multiplier_a[channel] * factor, b = spec.multiplier_b[channel] * factor;
     if (a != static_cast<int32_t>(a) || b != static_cast<int32_t>(b)) return false;
@@ -81,9 +82,9 @@ bool fill_high_word(AddHighWordBlock& block, int c, const AddSpec& spec, int64_t
     // Without parity nothing is asked of x alone, so the base takes the offset in.
     const bool parity = terms.odd_term != 0;
     block.multiplier_a[c] = static_cast<int32_t>(a), block.multiplier_b[c] = static_cast<int32_t>(b);
-    (odd ? block.offset_odd : block.offset_even)[c / 2] = static_cast<int64_t>(parity ? offset : 0);
-    (odd ? block.base_odd : block.base_even)[c / 2] = static_cast<int64_t>(parity ? base : base + offset);
-    (odd ? block.shift_odd : block.shift_even)[c / 2] = shift;
+    block.offset[odd][c / 2] = static_cast<int64_t>(parity ? offset : 0);
+    block.base[odd][c / 2] = static_cast<int64_t>(parity ? base : base + offset);
+    block.shift64[odd][c / 2] = shift;
     block.shift[c] = static_cast<int32_t>(shift - 32);
     block.low = static_cast<int32_t>(rounding.low - rounding.out.min);
     block.high = static_cast<int32_t>(rounding.high - rounding.out.min);

@@ -82,13 +82,13 @@ void add_high_word_pixels(const AddArgs& args, const AddHighWordBlock& block) {
                                             _mm256_mul_epi32(y.even, load(block.multiplier_b + at)));
             __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(x.odd, load(block.multiplier_a + at + 1)),
                                            _mm256_mul_epi32(y.odd, load(block.multiplier_b + at + 1)));
-            __m256i base_even = load(block.base_even + place), base_odd = load(block.base_odd + place);
+            __m256i base_even = load(block.base[0] + place), base_odd = load(block.base[1] + place);
             if (kOdd) {
-                even = _mm256_add_epi64(even, load(block.offset_even + place));
-                odd = _mm256_add_epi64(odd, load(block.offset_odd + place));
+                even = _mm256_add_epi64(even, load(block.offset[0] + place));
+                odd = _mm256_add_epi64(odd, load(block.offset[1] + place));
                 const __m256i one = _mm256_set1_epi64x(1);
-                const __m256i parity_even = _mm256_srlv_epi64(even, load(block.shift_even + place));
-                const __m256i parity_odd = _mm256_srlv_epi64(odd, load(block.shift_odd + place));
+                const __m256i parity_even = _mm256_srlv_epi64(even, load(block.shift64[0] + place));
+                const __m256i parity_odd = _mm256_srlv_epi64(odd, load(block.shift64[1] + place));
                 base_even = _mm256_add_epi64(base_even, _mm256_and_si256(parity_even, one));
                 base_odd = _mm256_add_epi64(base_odd, _mm256_and_si256(parity_odd, one));
             }

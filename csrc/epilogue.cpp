@@ -56,7 +56,7 @@ std::optional<__int128> constant_base(const RoundingSpec& spec, int64_t shift, b
     const bool nearest = spec.rounding <= Rounding::kHalfToZero;
     const RoundingTerms terms = rounding_terms(nearest && !ties ? Rounding::kHalfUp : spec.rounding, shift);
     if (terms.sign_term != 0 || terms.odd_term != 0) return std::nullopt;
-    return terms.base + (static_cast<__int128>(spec.zero_point - spec.out.min) << shift);
+    return terms.base + static_cast<__int128>(spec.zero_point - spec.out.min) * (int64_t{1} << shift);
 }
 
 // One channel of a block by high words alone; false where the sums leave int64 or the shift cannot be raised to 32.
@@ -64,8 +64,9 @@ bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec,
                     int64_t low, int64_t high) {
     const bool ties = tie_is_reachable(multiplier, shift, low, high);
     const int64_t raised = std::max<int64_t>(32, shift);
+    const int64_t most = (kMaxMultiplier - 1) >> (raised - shift);
+    if (multiplier < -most || multiplier > most) return false;
     multiplier *= int64_t{1} << (raised - shift);
-    if (multiplier <= -kMaxMultiplier || multiplier >= kMaxMultiplier) return false;
     const std::optional<__int128> base = constant_base(spec, raised, ties);
     if (!base) return false;
     for (const int64_t acc : {low, high}) {
@@ -74,7 +75,7 @@ bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec,
     }
     block.multiplier[channel] = static_cast<int32_t>(multiplier);
     block.shift[channel] = static_cast<int32_t>(raised - 32);
-    (channel % 2 ? block.base_odd : block.base_even)[channel / 2] = static_cast<int64_t>(*base);
+    block.base[channel % 2][channel / 2] = static_cast<int64_t>(*base);
     block.low = static_cast<int32_t>(spec.low - spec.out.min);
     block.high = static_cast<int32_t>(spec.high - spec.out.min);
     return true;

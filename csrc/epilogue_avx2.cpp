@@ -61,8 +61,8 @@ void high_word(const EpilogueArgs& args) {
     const int32_t* multiplier = block.multiplier;
     const __m256i even[2] = {load(multiplier), load(multiplier + 8)},
                   odd[2] = {load(multiplier + 1), load(multiplier + 9)};
-    const __m256i base_even[2] = {load(block.base_even), load(block.base_even + 4)};
-    const __m256i base_odd[2] = {load(block.base_odd), load(block.base_odd + 4)};
+    const __m256i base_even[2] = {load(block.base[0]), load(block.base[0] + 4)};
+    const __m256i base_odd[2] = {load(block.base[1]), load(block.base[1] + 4)};
     const __m256i shift[2] = {load(block.shift), load(block.shift + 8)};
     const auto scale = [&](const int32_t* acc, int half) {
         const __m256i at_even = _mm256_mul_epi32(load(acc + 8 * half), even[half]);

@@ -131,9 +131,9 @@ struct alignas(64) ScaleBlock {  // x = multiplier * acc
 // at 1.
 struct alignas(64) HighWordBlock {
     int32_t multiplier[17];
-    int32_t shift[16];                  // less 32
-    int64_t base_even[8], base_odd[8];  // of channels 0, 2, ... and 1, 3, ...
-    int32_t low, high;                  // bytes
+    int32_t shift[16];   // less 32
+    int64_t base[2][8];  // of channels 0, 2, ... and of 1, 3, ...
+    int32_t low, high;   // bytes
 };
 
 // byte = base + (descending ? -1 : 1) * #{ k : acc > thresholds[k] }
@@ -156,11 +156,10 @@ struct alignas(64) AddBlock {
 // byte = clip((x + base + ((x >> shift) & odd_term)) >> shift, low, high); the zero point is in the base.
 struct alignas(64) AddHighWordBlock {
     int32_t multiplier_a[17], multiplier_b[17];
-    int32_t shift[16];                                                 // less 32
-    int64_t offset_even[8], offset_odd[8], base_even[8], base_odd[8];  // of channels 0, 2, ... and 1, 3, ...
-    int64_t shift_even[8], shift_odd[8];
-    int32_t low, high;  // bytes
-    int32_t odd_term;   // 0 or 1, for all channels
+    int32_t shift[16];                                // less 32
+    int64_t offset[2][8], base[2][8], shift64[2][8];  // of channels 0, 2, ... and of 1, 3, ...
+    int32_t low, high;                                // bytes
+    int32_t odd_term;                                 // 0 or 1, for all channels
 };
 
 struct AddArgs {

@@ -198,7 +198,7 @@ void high_word(const EpilogueArgs& args) {
     const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
     for (int64_t row = 0; row < args.rows; ++row)
         for (int64_t c = 0; c < args.channels; ++c) {
-            const int64_t base = (c % 2 ? block.base_odd : block.base_even)[c / 2];
+            const int64_t base = block.base[c % 2][c / 2];
             const int64_t sum = int64_t{block.multiplier[c]} * args.acc[row * args.acc_stride + c] + base;
             const int64_t value = sum >> (32 + block.shift[c]);
             args.out[row * args.out_stride + c] = static_cast<uint8_t>(value < block.low    ? block.low
@@ -238,8 +238,8 @@ void add_high_word(const AddArgs& args) {
     const A* a = static_cast<const A*>(args.a);
     for (int64_t pixel = 0; pixel < args.pixels; ++pixel)
         for (int64_t c = 0; c < args.channels; ++c) {
-            const int64_t offset = (c % 2 ? block.offset_odd : block.offset_even)[c / 2];
-            const int64_t base = (c % 2 ? block.base_odd : block.base_even)[c / 2];
+            const int64_t offset = block.offset[c % 2][c / 2];
+            const int64_t base = block.base[c % 2][c / 2];
             const int64_t x = int64_t{block.multiplier_a[c]} * a[pixel * args.a_stride + c] +
                               int64_t{block.multiplier_b[c]} * args.b[pixel * args.b_stride + c] + offset;
             const int shift = 32 + block.shift[c];
