@@ -47,7 +47,7 @@ RESERVED = {
         "intsim/benchmark/peers/",
         "intsim/benchmark/networks.py",
         "intsim/demo/network.py",
-        "intsim/verbs.py",  # for the type of an argument
+        "intsim/verbs/",  # for the type of an argument
     ),
     "numba": ("intsim/backends/numba.py", "intsim/backends/_numba_kernels.py"),
     "intsim._native": ("intsim/backends/native",),

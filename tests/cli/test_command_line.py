@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import intsim as package
-from intsim import verbs
+from intsim.verbs import execution
 
 pytestmark = pytest.mark.torchless
 
@@ -65,7 +65,7 @@ def test_an_interruption_ends_with_the_status_of_a_shell(intsim, monkeypatch, mo
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "load_backend", interrupted)
+    monkeypatch.setattr(execution, "load_backend", interrupted)
     before = sorted(tmp_path.iterdir())
     result = intsim("run", model, "--data", data, "-o", tmp_path / "codes.npz")
     assert (result.status, result.out) == (130, "")

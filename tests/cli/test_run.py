@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from intsim import verbs
 from intsim.backends import BACKENDS
 from intsim.backends.reference import ReferenceBackend
 from intsim.dtypes import IntType
@@ -13,6 +12,7 @@ from intsim.ir.file import Model, load
 from intsim.ir.graph import Graph, Node
 from intsim.ir.ops import Clamp
 from intsim.ir.types import Grid, Scale, TensorType
+from intsim.verbs import execution
 
 pytestmark = pytest.mark.torchless
 
@@ -32,7 +32,7 @@ def assert_holds(path, values):
 
 @pytest.mark.parametrize("images_at_once", [1, 3, 100])
 def test_run_writes_the_codes_of_the_outputs(intsim, model, data, tmp_path, monkeypatch, images_at_once):
-    monkeypatch.setattr(verbs, "IMAGES_AT_ONCE", images_at_once)
+    monkeypatch.setattr(execution, "IMAGES_AT_ONCE", images_at_once)
     output = tmp_path / "codes.npz"
     result = intsim("run", model, "--data", data, "-o", output, "--backend", "reference", "--json")
     assert result.status == 0
@@ -77,7 +77,7 @@ def test_layers_may_have_any_name(tmp_path):
     graph = Graph({"x": TensorType(identity, (None, 2))}, {}, nodes, ("file",))
     codes = np.arange(6, dtype=np.uint8).reshape(3, 2)
     output = tmp_path / "codes.npz"
-    verbs.run(Model(graph), (codes, None), backend="reference", everything=True, output=output)
+    execution.run(Model(graph), (codes, None), backend="reference", everything=True, output=output)
     with np.load(output) as archive:
         assert set(archive) == {"file", "allow_pickle", "block/0.conv"}
         assert all(np.array_equal(archive[name], codes) for name in archive)

@@ -1,0 +1,77 @@
+"""A page that shows what models cost, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intsim.errors import InputError
+from intsim.ir.file import Model, write_atomically
+from intsim.verbs.arguments import as_model, is_topology, writable
+from intsim.verbs.cost import layers_on
+
+if TYPE_CHECKING:
+    from intsim.costing import Target
+
+
+def report(
+    models: Sequence[str | Path | Model],
+    targets: Sequence[str | Path | Target] = ("systolic_ws",),
+    *,
+    widths: Sequence[str | Path] = (),
+    array: str | None = None,
+    batch: int = 1,
+    output: str | Path | None = None,
+) -> str:
+    """One HTML page, without a script or anything from the net: what each model costs on each target, side by side.
+
+    models, targets, array, batch   as `estimate` takes them
+    widths                          of `estimate`, each of which every model gets in place of its own
+    output                          .html file to write
+    """
+    from intsim.costing import estimate as estimate_layers
+    from intsim.reporting.costs import Case, Costs, Section
+    from intsim.reporting.html import render_costs
+
+    if not models or not targets:
+        raise InputError("a report needs at least one model and at least one target")
+    path = None if output is None else writable(output)
+    machines = _distinct_targets(targets)
+    loaded = [model if is_topology(model) else as_model(model) for model in models]
+    names = _distinct_names(models)
+    sections = []
+    for machine in machines:
+        cases = []
+        for (name, model), chosen in product(zip(names, loaded, strict=True), widths or (None,)):
+            layers = tuple(layers_on(model, machine, batch, chosen))
+            if not layers:
+                raise InputError(f"{name}: has no layer that multiplies and accumulates, so there is nothing to report")
+            label = name if chosen is None else f"{name} at {chosen}"
+            cases.append(Case(label, machine, layers, estimate_layers(layers, machine, array, batch)))
+        sections.append(Section(machine, tuple(cases)))
+    page = render_costs(Costs(tuple(sections)))
+    if path is not None:
+        write_atomically(path, page.encode())
+    return page
+
+
+def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
+    """The targets, each once; InputError where two of them have one name."""
+    from intsim.costing import load_target
+
+    loaded = (load_target(target) if isinstance(target, str | Path) else target for target in targets)
+    machines = list(dict.fromkeys(loaded))
+    names = [machine.name for machine in machines]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two targets are named '{name}'; give one of them another name in its file")
+    return machines
+
+
+def _distinct_names(models: Sequence[str | Path | Model]) -> list[str]:
+    """What a report calls each model: its file's name, or the whole path where two files share theirs."""
+    paths = [Path(f"model {i}" if isinstance(model, Model) else model) for i, model in enumerate(models, start=1)]
+    names = [path.stem for path in paths]
+    return [str(path) if names.count(path.stem) > 1 else path.stem for path in paths]
