@@ -89,9 +89,26 @@ std::shared_ptr<Conv> make_conv(const std::string& name, const Int64Array& weigh
 ScaleSpec scale_spec(const Int64Array& multiplier, const Int64Array& shift, const std::string& rounding,
                      int64_t zero_point, bool zero_point_first, int64_t low, int64_t high, int out_bits,
                      int64_t out_min) {
-    return ScaleSpec{
-        to_vector(multiplier), to_vector(shift), zero_point, zero_point_first, parse_rounding(rounding), low, high,
-        {out_bits, out_min}};
+    return ScaleSpec{to_vector(multiplier),
+                     to_vector(shift),
+                     zero_point,
+                     zero_point_first,
+                     parse_rounding(rounding, Engines::kAccepted),
+                     low,
+                     high,
+                     {out_bits, out_min}};
+}
+
+FloatSpec float_spec(const py::array_t<double, py::array::c_style | py::array::forcecast>& scale, bool single,
+                     int64_t zero_point, bool zero_point_first, int64_t low, int64_t high, int out_bits,
+                     int64_t out_min) {
+    return FloatSpec{{scale.data(), scale.data() + scale.size()},
+                     single,
+                     zero_point,
+                     zero_point_first,
+                     low,
+                     high,
+                     {out_bits, out_min}};
 }
 
 ThresholdSpec threshold_spec(const Int64Array& thresholds, const Int64Array& base, const Int64Array& strict,
@@ -207,6 +224,10 @@ void bind_epilogues(py::module_& module) {
                           "code = clip(round(acc * multiplier / 2^shift) + zero_point, low, high).")
         .def(py::init(&scale_spec), "multiplier"_a, "shift"_a, "rounding"_a, "zero_point"_a, "zero_point_first"_a,
              "low"_a, "high"_a, "out_bits"_a, "out_min"_a);
+    py::class_<FloatSpec>(module, "FloatSpec",
+                          "code = clip(rint(acc * scale) + zero_point, low, high), in float32 or float64.")
+        .def(py::init(&float_spec), "scale"_a, "single"_a, "zero_point"_a, "zero_point_first"_a, "low"_a, "high"_a,
+             "out_bits"_a, "out_min"_a);
     py::class_<ThresholdSpec>(module, "ThresholdSpec", "code = base + the number of thresholds that acc reaches.")
         .def(py::init(&threshold_spec), "thresholds"_a, "base"_a, "strict"_a, "descending"_a, "out_bits"_a,
              "out_min"_a);

@@ -1,6 +1,7 @@
 #include "epilogue.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <optional>
 
@@ -15,6 +16,11 @@ void check_output(const std::string& layer, const CodeType& out) {
     require(out.bits >= 1 && out.bits <= 8, "'", layer, "': results of ", out.bits,
             " bits are no bytes, expected 1..8");
     require(fits_int32(out.min), "'", layer, "': smallest code ", out.min, " leaves int32");
+}
+
+void check_clipping(const std::string& layer, int64_t low, int64_t high, const CodeType& out) {
+    require(out.min <= low && low <= high && high <= out.max(), "'", layer, "': clipping to ", low, "..", high,
+            " leaves the output type");
 }
 
 // Comparing by `acc > t` alone: the constants that make it equal to the spec's comparison, over the reachable range.
@@ -85,6 +91,7 @@ bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec,
 
 int64_t channels_of(const EpilogueSpec& spec) {
     if (const auto* scale = std::get_if<ScaleSpec>(&spec)) return static_cast<int64_t>(scale->shift.size());
+    if (const auto* scale = std::get_if<FloatSpec>(&spec)) return static_cast<int64_t>(scale->scale.size());
     return static_cast<int64_t>(std::get<ThresholdSpec>(spec).base.size());
 }
 
@@ -167,9 +174,9 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
     require(spec.multiplier.size() == spec.shift.size(), "'", layer_, "': ", spec.multiplier.size(),
             " multipliers for ", spec.shift.size(), " shifts");
     require(fits_int32(spec.zero_point), "'", layer_, "': zero point ", spec.zero_point, " leaves int32");
-    require(spec.out.min <= spec.low && spec.low <= spec.high && spec.high <= spec.out.max(), "'", layer_,
-            "': clipping to ", spec.low, "..", spec.high, " leaves the output type");
-    const RoundingSpec rounding{spec.rounding, spec.zero_point, spec.zero_point_first, spec.low, spec.high, spec.out};
+    check_clipping(layer_, spec.low, spec.high, spec.out);
+    const bool twice = spec.rounding == Rounding::kRuy || spec.rounding == Rounding::kGemmlowpDouble;
+    require(!twice || !spec.zero_point_first, "'", layer_, "': an engine that rounds twice adds the zero point last");
 
     std::vector<ScaleBlock<int64_t>> wide(blocks_.size());
     std::vector<HighWordBlock> high_word(blocks_.size());
@@ -188,7 +195,12 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
                 require(multiplier == 1, "'", layer_, "': a multiplier and a left shift in channel ", channel);
                 multiplier = int64_t{1} << -shift, shift = 0;
             }
-            reduce(multiplier, shift);
+            // Up to a shift of 31 engines round once; beyond it bit 31 must stay where it is.
+            RoundingSpec rounding{spec.rounding, spec.zero_point, spec.zero_point_first, spec.low, spec.high, spec.out};
+            if (twice && shift <= 31) rounding.rounding = Rounding::kHalfUp;
+            require(!twice || multiplier >= 0, "'", layer_, "': multiplier ", multiplier, " of channel ", channel,
+                    " is negative, which no engine has");
+            if (!twice || shift <= 31) reduce(multiplier, shift);
             wide[b].multiplier[c] = multiplier;
             fill_rounding(wide[b].rounding, c, rounding, shift);
             const auto [low, high] = std::minmax({multiplier * bounds.low[channel], multiplier * bounds.high[channel]});
@@ -217,6 +229,35 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
     }
     data_ = std::move(narrow);
     use(EpilogueKind::kShift, std::get<std::vector<ScaleBlock<int32_t>>>(data_));
+}
+
+template <class T>
+void Epilogue::prepare_float(const FloatSpec& spec, EpilogueKind kind) {
+    std::vector<FloatBlock<T>> blocks(blocks_.size());
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+        blocks[b] = {};
+        for (int c = 0; c < blocks_[b].count; ++c)
+            blocks[b].scale[c] = static_cast<T>(spec.scale[static_cast<size_t>(blocks_[b].first + c)]);
+        const int64_t after = spec.zero_point_first ? 0 : spec.zero_point;
+        blocks[b].before = static_cast<T>(spec.zero_point - after);
+        blocks[b].lowest = static_cast<T>(spec.low - after), blocks[b].highest = static_cast<T>(spec.high - after);
+        blocks[b].zero = static_cast<int32_t>(after - spec.out.min);
+    }
+    data_ = std::move(blocks);
+    use(kind, std::get<std::vector<FloatBlock<T>>>(data_));
+}
+
+void Epilogue::prepare(const FloatSpec& spec, const Bounds&) {
+    check_clipping(layer_, spec.low, spec.high, spec.out);
+    constexpr int64_t kMost = int64_t{1} << 20;  // so that bounds on levels are exact in float32, and sums below 2^22
+    require(std::abs(spec.zero_point) <= kMost && std::abs(spec.out.min) <= kMost, "'", layer_, "': zero point ",
+            spec.zero_point, " or smallest code ", spec.out.min, " is beyond 2^20");
+    require(!spec.single || !spec.zero_point_first, "'", layer_, "': in float32 no zero point comes first");
+    for (size_t channel = 0; channel < spec.scale.size(); ++channel)
+        require(std::isfinite(spec.single ? static_cast<float>(spec.scale[channel]) : spec.scale[channel]), "'", layer_,
+                "': scale ", spec.scale[channel], " of channel ", channel, " is not finite");
+    spec.single ? prepare_float<float>(spec, EpilogueKind::kFloat32)
+                : prepare_float<double>(spec, EpilogueKind::kFloat64);
 }
 
 void Epilogue::prepare(const ThresholdSpec& spec, const Bounds& bounds) {

@@ -26,7 +26,18 @@ struct ScaleSpec {
     std::vector<int64_t> multiplier, shift;
     int64_t zero_point;
     bool zero_point_first;  // added before rounding
-    Rounding rounding;
+    Rounding rounding;      // an engine's one has its formula for multipliers >= 0 only
+    int64_t low, high;
+    CodeType out;
+};
+
+// code = clip(rint(acc * scale) + zero_point, low, high), or clip(rint(acc * scale + zero_point), low, high) with the
+// zero point first, per channel, ties to even: in float32, or in float64, where every operation rounds.
+struct FloatSpec {
+    std::vector<double> scale;
+    bool single;  // float32, where no zero point comes first
+    int64_t zero_point;
+    bool zero_point_first;
     int64_t low, high;
     CodeType out;
 };
@@ -40,7 +51,7 @@ struct ThresholdSpec {
     CodeType out;
 };
 
-using EpilogueSpec = std::variant<ScaleSpec, ThresholdSpec>;
+using EpilogueSpec = std::variant<ScaleSpec, FloatSpec, ThresholdSpec>;
 int64_t channels_of(const EpilogueSpec& spec);
 const CodeType& output_of(const EpilogueSpec& spec);
 
@@ -73,6 +84,9 @@ public:
 
 private:
     void prepare(const ScaleSpec& spec, const Bounds& bounds);
+    void prepare(const FloatSpec& spec, const Bounds& bounds);
+    template <class T>
+    void prepare_float(const FloatSpec& spec, EpilogueKind kind);
     void prepare(const ThresholdSpec& spec, const Bounds& bounds);
     template <class Block>
     void use(EpilogueKind kind, const std::vector<Block>& blocks);
@@ -80,7 +94,7 @@ private:
     std::string layer_;
     std::vector<ChannelBlock> blocks_;
     std::variant<std::vector<ScaleBlock<int32_t>>, std::vector<ScaleBlock<int64_t>>, std::vector<HighWordBlock>,
-                 std::vector<ThresholdBlock>>
+                 std::vector<FloatBlock<float>>, std::vector<FloatBlock<double>>, std::vector<ThresholdBlock>>
         data_;
     std::vector<int32_t> thresholds_;
     std::vector<int16_t> thresholds16_;

@@ -96,6 +96,35 @@ void multiplier(const EpilogueArgs& args) {
     block.rounding.simple ? multiplier_rows<true>(args, block) : multiplier_rows<false>(args, block);
 }
 
+void float32(const EpilogueArgs& args) {
+    const FloatBlock<float>& block = *static_cast<const FloatBlock<float>*>(args.block);
+    const __m256 scale[2] = {_mm256_load_ps(block.scale), _mm256_load_ps(block.scale + 8)};
+    const __m256 lowest = _mm256_set1_ps(block.lowest), highest = _mm256_set1_ps(block.highest);
+    const __m256i zero = _mm256_set1_epi32(block.zero);
+    const auto round = [&](const int32_t* acc, int half) {
+        const __m256 level = _mm256_mul_ps(_mm256_cvtepi32_ps(load(acc + 8 * half)), scale[half]);
+        const __m256 clipped = _mm256_max_ps(_mm256_min_ps(level, highest), lowest);
+        return _mm256_add_epi32(_mm256_cvtps_epi32(clipped), zero);
+    };
+    each_two_rows(args, 0, 255, round);
+}
+
+void float64(const EpilogueArgs& args) {
+    const FloatBlock<double>& block = *static_cast<const FloatBlock<double>*>(args.block);
+    const __m256d before = _mm256_set1_pd(block.before);
+    const __m256d lowest = _mm256_set1_pd(block.lowest), highest = _mm256_set1_pd(block.highest);
+    const __m256i zero = _mm256_set1_epi32(block.zero);
+    const auto four = [&](const int32_t* acc, int at) {
+        const __m256d value = _mm256_cvtepi32_pd(_mm_loadu_si128(reinterpret_cast<const __m128i*>(acc + at)));
+        const __m256d level = _mm256_add_pd(_mm256_mul_pd(value, _mm256_load_pd(block.scale + at)), before);
+        return _mm256_cvtpd_epi32(_mm256_max_pd(_mm256_min_pd(level, highest), lowest));
+    };
+    const auto round = [&](const int32_t* acc, int half) {
+        return _mm256_add_epi32(_mm256_set_m128i(four(acc, 8 * half + 4), four(acc, 8 * half)), zero);
+    };
+    each_two_rows(args, 0, 255, round);
+}
+
 // Counts of 16 channels as words, in order, to bytes base +- count; the packer proved that they lie in 0..255.
 void store_counts(__m256i counts, const ThresholdBlock& block, uint8_t* out, int64_t channels) {
     const __m256i flip =
@@ -169,6 +198,12 @@ constexpr EpilogueRow kRows[] = {
     {{"epilogue_u8s32_multiplier_avx2_1x16", "epilogue", "multiplier", "avx2", 1, 16, 8, 32},
      EpilogueKind::kMultiplier,
      multiplier},
+    {{"epilogue_u8s32_float32_avx2_2x16", "epilogue", "float32", "avx2", 2, 16, 8, 32},
+     EpilogueKind::kFloat32,
+     float32},
+    {{"epilogue_u8s32_float64_avx2_2x16", "epilogue", "float64", "avx2", 2, 16, 8, 32},
+     EpilogueKind::kFloat64,
+     float64},
     {{"epilogue_u8s32_threshold16_avx2_3x16", "epilogue", "threshold16", "avx2", 3, 16, 8, 32},
      EpilogueKind::kThreshold16,
      threshold16},

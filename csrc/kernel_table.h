@@ -99,7 +99,7 @@ using StripKernel = void (*)(const Strip&);
 
 // An epilogue turns accumulators of 16 channels into bytes. Parameters are per channel, in blocks of 16.
 struct EpilogueArgs {
-    const void* block;  // ScaleBlock<int32_t>, ScaleBlock<int64_t>, HighWordBlock or ThresholdBlock
+    const void* block;  // ScaleBlock<int32_t>, ScaleBlock<int64_t>, HighWordBlock, FloatBlock<T> or ThresholdBlock
     const int32_t* acc;
     int64_t acc_stride;  // elements from one row to the next
     int64_t rows;
@@ -134,6 +134,14 @@ struct alignas(64) HighWordBlock {
     int32_t shift[16];   // less 32
     int64_t base[2][8];  // of channels 0, 2, ... and of 1, 3, ...
     int32_t low, high;   // bytes
+};
+
+// byte = rint(clip(T(acc) * scale + before, lowest, highest)) + zero, ties to even; every operation rounds to T.
+template <class T>
+struct alignas(64) FloatBlock {
+    T scale[16];
+    T before, lowest, highest;  // of magnitude at most 2^21
+    int32_t zero;
 };
 
 // byte = base + (descending ? -1 : 1) * #{ k : acc > thresholds[k] }
@@ -198,9 +206,9 @@ struct StripRow {
 };
 
 // kShift: ScaleBlock<int32_t> whose multipliers are 1. kHighWord: HighWordBlock. kMultiplier: ScaleBlock<int64_t> with
-// 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kThreshold16: every
-// threshold in -32768..32766.
-enum class EpilogueKind { kShift, kHighWord, kMultiplier, kWide, kThreshold16, kThreshold32 };
+// 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kFloat32 and kFloat64:
+// FloatBlock of float, whose `before` is 0, and of double. kThreshold16: every threshold in -32768..32766.
+enum class EpilogueKind { kShift, kHighWord, kMultiplier, kWide, kFloat32, kFloat64, kThreshold16, kThreshold32 };
 struct EpilogueRow {
     KernelInfo info;
     EpilogueKind kind;

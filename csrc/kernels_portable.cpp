@@ -207,6 +207,21 @@ void high_word(const EpilogueArgs& args) {
         }
 }
 
+// Clipping to integers commutes with rounding, and once |v| < 2^22 adding 1.5 * 2^(mantissa bits) rounds to nearest
+// even.
+template <class T>
+void scale_float(const EpilogueArgs& args) {
+    constexpr T kRound = static_cast<T>(sizeof(T) == 4 ? 12582912.0 : 6755399441055744.0);
+    const FloatBlock<T>& block = *static_cast<const FloatBlock<T>*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row)
+        for (int64_t c = 0; c < args.channels; ++c) {
+            const T v = static_cast<T>(args.acc[row * args.acc_stride + c]) * block.scale[c] + block.before;
+            const T clipped = v > block.lowest ? (v < block.highest ? v : block.highest) : block.lowest;
+            const T rounded = (clipped + kRound) - kRound;
+            args.out[row * args.out_stride + c] = static_cast<uint8_t>(static_cast<int32_t>(rounded) + block.zero);
+        }
+}
+
 void threshold(const EpilogueArgs& args) {
     const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
     for (int64_t row = 0; row < args.rows; ++row) {
@@ -307,6 +322,12 @@ constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_wide_portable_1x16", "epilogue", "wide", "portable", 1, 16, 8, 32},
      EpilogueKind::kWide,
      scale<int64_t>},
+    {{"epilogue_u8s32_float32_portable_1x16", "epilogue", "float32", "portable", 1, 16, 8, 32},
+     EpilogueKind::kFloat32,
+     scale_float<float>},
+    {{"epilogue_u8s32_float64_portable_1x16", "epilogue", "float64", "portable", 1, 16, 8, 32},
+     EpilogueKind::kFloat64,
+     scale_float<double>},
     {{"epilogue_u8s32_threshold16_portable_1x16", "epilogue", "threshold16", "portable", 1, 16, 8, 32},
      EpilogueKind::kThreshold16,
      threshold},

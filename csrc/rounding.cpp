@@ -6,10 +6,12 @@
 
 namespace intsim {
 
-Rounding parse_rounding(const std::string& name) {
-    static const char* const kNames[] = {"half_even", "half_up", "half_down",   "half_away",     "half_to_zero",
-                                         "floor",     "ceil",    "toward_zero", "away_from_zero"};
-    for (size_t i = 0; i < std::size(kNames); ++i)
+Rounding parse_rounding(const std::string& name, Engines engines) {
+    static const char* const kNames[] = {"half_even",      "half_up", "half_down",      "half_away",
+                                         "half_to_zero",   "floor",   "ceil",           "toward_zero",
+                                         "away_from_zero", "ruy",     "gemmlowp_double"};
+    const size_t exact = static_cast<size_t>(Rounding::kAwayFromZero) + 1;
+    for (size_t i = 0; i < (engines == Engines::kAccepted ? std::size(kNames) : exact); ++i)
         if (name == kNames[i]) return static_cast<Rounding>(i);
     require(false, "no rounding is named '", name, "'");
     return Rounding::kFloor;
@@ -18,6 +20,7 @@ Rounding parse_rounding(const std::string& name) {
 RoundingTerms rounding_terms(Rounding rounding, int64_t shift) {
     if (shift == 0) return {0, 0, 0};
     const int64_t half = int64_t{1} << (shift - 1), all = 2 * half - 1;
+    constexpr int64_t kFirstHalf = int64_t{1} << 30;  // of the engines' first rounding, at bit 31
     switch (rounding) {
         case Rounding::kHalfEven:
             return {half - 1, 0, 1};
@@ -37,6 +40,10 @@ RoundingTerms rounding_terms(Rounding rounding, int64_t shift) {
             return {0, all, 0};
         case Rounding::kAwayFromZero:
             return {all, -all, 0};
+        case Rounding::kRuy:
+            return {half + (shift > 31 ? kFirstHalf : 0), 0, 0};
+        case Rounding::kGemmlowpDouble:
+            return {half + (shift > 31 ? kFirstHalf : 0), shift > 31 ? -2 * kFirstHalf : 0, 0};
     }
     return {0, 0, 0};
 }
@@ -66,6 +73,9 @@ int64_t round_divide(int64_t numerator, int64_t denominator, Rounding rounding) 
             return quotient + negative;
         case Rounding::kAwayFromZero:
             return quotient + !negative;
+        case Rounding::kRuy:
+        case Rounding::kGemmlowpDouble:
+            break;  // of a product by a multiplier in Q31, not of a quotient
     }
     return quotient;
 }

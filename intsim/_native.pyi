@@ -38,6 +38,21 @@ class ScaleSpec:
         out_min: int,
     ) -> None: ...
 
+class FloatSpec:
+    """code = clip(rint(acc * scale) + zero_point, low, high), per channel (C,), in float32 (single) or float64."""
+
+    def __init__(
+        self,
+        scale: NDArray[np.float64],
+        single: bool,
+        zero_point: int,
+        zero_point_first: bool,
+        low: int,
+        high: int,
+        out_bits: int,
+        out_min: int,
+    ) -> None: ...
+
 class ThresholdSpec:
     """code = base + the number of thresholds (C, L) that acc reaches."""
 
@@ -51,10 +66,12 @@ class ThresholdSpec:
         out_min: int,
     ) -> None: ...
 
+EpilogueSpec = ScaleSpec | FloatSpec | ThresholdSpec
+
 class Requantize:
     """An epilogue for accumulators within low..high that stand in memory."""
 
-    def __init__(self, name: str, spec: ScaleSpec | ThresholdSpec, low: int = ..., high: int = ...) -> None: ...
+    def __init__(self, name: str, spec: EpilogueSpec, low: int = ..., high: int = ...) -> None: ...
     def run(self, in_: Int32Images, out: ByteImages, threads: int) -> None: ...
 
 class Conv:
@@ -70,7 +87,7 @@ class Conv:
         dilation: Sequence[int] = ...,
         groups: int = 1,
         act_bits: int = 8,
-        epilogue: ScaleSpec | ThresholdSpec | None = None,
+        epilogue: EpilogueSpec | None = None,
         scheme: str | None = None,
     ) -> None: ...
     def run(

@@ -89,13 +89,13 @@ def _single_round(acc: Int64, multiplier: Int64, exponent: Int64) -> Int64:
 
 def _tflite_int16(acc: Int64, multiplier: Int64, exponent: Int64) -> Int64:
     """(acc * m16 + 2**(14 - s)) >> (15 - s)"""
-    product = _held(acc, 48, "acc") * _reduced(multiplier)
+    product = _held(acc, 48, "acc") * reduced_multiplier(multiplier)
     return _held(round_shift(product, 15 - exponent, Rounding.HALF_UP), 32, "the scaled accumulator")
 
 
 def _cmsis_s64(acc: Int64, multiplier: Int64, exponent: Int64) -> Int64:
     """((acc * m16 >> (14 - s)) + 1) >> 1: one bit more than the result must fit 32 bits."""
-    product = _held(acc, 48, "acc") * _reduced(multiplier)
+    product = _held(acc, 48, "acc") * reduced_multiplier(multiplier)
     doubled = _held(round_shift(product, 14 - exponent, Rounding.FLOOR), 32, "twice the scaled accumulator")
     return round_shift(doubled, 1, Rounding.HALF_UP)
 
@@ -115,7 +115,7 @@ def _hawq_dyadic(acc: Int64, multiplier: Int64, exponent: Int64) -> Int64:
     return scaled.astype(np.int64)
 
 
-def _reduced(multiplier: Int64) -> Int64:
+def reduced_multiplier(multiplier: Int64) -> Int64:
     """A Q31 multiplier rounded half up to Q15, held below 2**15."""
     return np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF)
 

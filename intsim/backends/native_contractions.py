@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim import _native
-from intsim.arithmetic.engine_rules import EngineRule
+from intsim.backends.native_epilogues import broadcast, codes_of, epilogue_spec
 from intsim.backends.nhwc import (
     Sides,
     accumulator_range,
@@ -20,7 +20,6 @@ from intsim.backends.nhwc import (
     level_offsets,
     pad_byte,
 )
-from intsim.dtypes import IntType
 from intsim.ir import ops
 from intsim.ir.graph import Graph, Node
 from intsim.ir.types import TensorType
@@ -81,7 +80,6 @@ def fold(graph: Graph, node: Node) -> Contraction | None:
 
 def contraction(lowering: Lowering, node: Node, follower: Node | None) -> Emit | None:
     """A convolution or linear layer, with the epilogue or the addition that follows it in its tiles, if one does."""
-    graph = lowering.graph
     folded = lowering.take_folded(node)
     if folded is None:
         return None
@@ -95,7 +93,7 @@ def contraction(lowering: Lowering, node: Node, follower: Node | None) -> Emit |
         folded.dilation,
         folded.groups,
         folded.act_bits,
-        epilogue=epilogue_spec(graph, follower) if follower and total is None else None,
+        epilogue=epilogue_spec(lowering, follower) if follower and total is None else None,
     )
     lowering.kernels[node.name] = conv.kernel
     lowering.proofs[node.name] = proof_of(conv)
@@ -128,60 +126,6 @@ def proof_of(conv: Any) -> str:
         return f"{conv.scheme}: int16 for {4 * int(conv.scheme[-1])} k, which cannot leave it, then int32; {largest}"
     widened = f"widened every {4 * conv.quads / conv.flushes:.0f} k, before any could overflow"
     return f"{conv.scheme}: narrow lanes {widened}; {largest}"
-
-
-def epilogue_spec(graph: Graph, node: Node) -> Any | None:
-    """A requantization or threshold of int32 accumulators as the kernels take it, or None."""
-    types, result = graph.types, graph.types[node.name]
-    if not node.inputs or not is_accumulator(types[node.inputs[0]]) or not is_bytes(result):
-        return None
-    parameters = [graph.constants.get(name) for name in node.inputs[1:]]
-    if any(parameter is None for parameter in parameters):
-        return None
-    channels = extents(result)[2]
-    element = result.integer.element
-    spread = [broadcast(p.levels, channels) for p in parameters if p is not None]
-    match node.op:
-        case ops.Threshold():
-            thresholds, base, strict, descending = spread
-            return _native.ThresholdSpec(thresholds, base, strict, descending, element.bits, element.min)
-        case ops.RequantizeShift():
-            multiplier, shift = np.ones(channels, np.int64), spread[0]
-        case ops.RequantizeMultiplier(rounding=rounding) if not isinstance(rounding, EngineRule):
-            multiplier, shift = spread
-            if shift.min() < 0 or abs(multiplier).max() >= 1 << 31:
-                return None
-        case _:
-            return None
-    return _native.ScaleSpec(multiplier, shift, **rounding_of(node.op, element))
-
-
-def rounding_of(op: Any, element: IntType) -> dict[str, Any]:
-    """How an operator rounds to codes of `element`, as the constructors of _native take it."""
-    return {
-        "rounding": str(op.rounding),
-        "zero_point": op.out.zero_point[0],
-        "zero_point_first": op.zero_point_first,
-        "low": element.min if op.low is None else op.low,
-        "high": element.max if op.high is None else op.high,
-        "out_bits": element.bits,
-        "out_min": element.min,
-    }
-
-
-def broadcast(parameter: NDArray[np.int64], channels: int) -> NDArray[np.int64]:
-    """A per-tensor or per-channel parameter for every channel, contiguous."""
-    return np.ascontiguousarray(np.broadcast_to(parameter, (channels, *parameter.shape[1:])))
-
-
-def accumulator_epilogue(lowering: Lowering, node: Node) -> Emit | None:
-    """Requantization of accumulators that others read too."""
-    spec = epilogue_spec(lowering.graph, node)
-    if spec is None:
-        return None
-    source = node.inputs[0]
-    requantize = _native.Requantize(node.name, spec, *lowering.range_of(source))
-    return lambda segment: segment.plan.requantize(requantize, segment.read(source), segment.new(node.name))
 
 
 @dataclass(frozen=True)
@@ -235,7 +179,8 @@ def addition_of(lowering: Lowering, node: Node) -> Addition | None:
         a_is_accumulator=is_accumulator(types[a]),
         a_low=low,
         a_high=high,
-        **rounding_of(op, result.integer.element),
+        rounding=str(op.rounding),
+        **codes_of(op, result.integer.element),
     )
     return Addition(add, a, b)
 

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from intsim.backends.native_contractions import Contraction, addition_of, epilogue_spec, fold
+from intsim.backends.native_contractions import Contraction, addition_of, fold
+from intsim.backends.native_epilogues import epilogue_spec
 from intsim.backends.native_movement import Place, concatenated
 from intsim.backends.native_steps import prepare
 from intsim.backends.nhwc import is_bytes, layouts
@@ -82,7 +83,7 @@ class Lowering:
             if len(readers) != 1 or name in self.graph.outputs:
                 continue
             follower = readers[0]
-            if epilogue_spec(self.graph, follower) is not None:
+            if epilogue_spec(self, follower) is not None:
                 result[name] = follower
             elif isinstance(follower.op, ops.Add) and folded.adds_in_tiles:
                 total = addition_of(self, follower)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intsim.backends.native_contractions import accumulator_epilogue, addition, contraction
+from intsim.backends.native_contractions import addition, contraction
+from intsim.backends.native_epilogues import accumulator_epilogue
 from intsim.backends.native_movement import movement
 from intsim.backends.nhwc import byte_tables, is_bytes, level_offsets
 from intsim.ir import ops

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from intsim.arithmetic.accumulate import Accumulator
+from intsim.arithmetic.engine_rules import EngineRule
 from intsim.arithmetic.rounding import Rounding
 from intsim.backends import load_backend
 from intsim.dtypes import S32, IntType
@@ -124,6 +125,37 @@ def test_every_pair_of_widths(weight_bits: int, signed: bool, style: str) -> Non
         codes = Grid(IntType(signed, act_bits), ONE, (1,))
         kernels = assert_equal_everywhere(residual_network(weight_bits, codes, style, seed=act_bits), batch=2)
         assert "reference" not in kernels.values()
+
+
+def requantized(rule: Rounding | EngineRule | str, exponent: int) -> Graph:
+    """A convolution and a requantization by a rule, of scales around 2**exponent."""
+    net = Network(5, 9, 4, Grid(IntType(True, 8), ONE, (3,)), "", seed=abs(exponent))
+    acc = net.conv("conv", net.node("in", ops.Quantize(net.codes), "x"), 19, padding=(1, 1, 1, 1))
+    if isinstance(rule, str) and rule.startswith("float32"):
+        factors = tuple(np.ldexp(net.rng.uniform(0.5, 1, 19), exponent).tolist())
+        net.node("q", ops.RequantizeFloat32(net.codes, factors, rule == "float32_first", low=3), acc)
+        return net.graph(("q",))
+    bits = 15 if rule is EngineRule.TOSA_SCALE16 else 31
+    multiplier = net.constant("m", net.rng.integers(1 << bits - 1, 1 << bits, 19))
+    shift = net.constant("s", np.clip(bits - exponent - net.rng.integers(0, 2, 19), -31, 62))
+    net.node("q", ops.RequantizeMultiplier(net.codes, rule, low=3), acc, multiplier, shift)  # type: ignore[arg-type]
+    return net.graph(("q",))
+
+
+@pytest.mark.parametrize("rule", [*EngineRule, *Rounding, "float32", "float32_first"])
+@pytest.mark.parametrize("exponent", [-20, -9, -6, 0, 4])
+def test_every_rule_of_requantization(rule: Rounding | EngineRule | str, exponent: int) -> None:
+    kernels = assert_equal_everywhere(requantized(rule, exponent), batch=3)
+    assert "reference" not in kernels.values()
+
+
+def test_a_rule_that_may_overflow_is_left_to_the_reference() -> None:
+    """The accumulator times 2**20 leaves the engine's 32 bits for some inputs: only those are refused."""
+    graph = requantized(EngineRule.GEMMLOWP_DOUBLE, 20)
+    native = load_backend("native", graph)
+    assert native.kernels["q"] == "reference"  # type: ignore[attr-defined]
+    with pytest.raises(BackendError, match="acc << exponent"):
+        native.run(np.full((1, 5, 9, 9), 100, np.float32))
 
 
 @pytest.mark.parametrize("batch", [1, 33])

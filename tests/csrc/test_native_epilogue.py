@@ -111,6 +111,71 @@ def test_multipliers_on_both_sides_of_the_first_tie(isa: str, rounding: str, fir
             assert result.tolist() == expected
 
 
+def twice_rounded(acc: int, multiplier: int, shift: int, second: str) -> int:
+    """What engines do in C: a doubling high multiplication, then a shift that rounds."""
+    high = rounded(Fraction((acc << max(31 - shift, 0)) * multiplier, 1 << 31), "half_up")
+    return int(rounded(Fraction(high, 1 << max(shift - 31, 0)), second))
+
+
+@pytest.mark.parametrize(("engine", "second"), [("ruy", "half_up"), ("gemmlowp_double", "half_away")])
+@given(
+    isa=st.sampled_from(ISAS),
+    largest=st.sampled_from([60, 1 << 12, 1 << 20]),
+    shift=st.integers(24, 62),
+    zero_point=st.integers(-200, 200),
+    seed=st.integers(0, 1 << 32),
+)
+def test_engines_that_round_twice(
+    engine: str, second: str, isa: str, largest: int, shift: int, zero_point: int, seed: int
+) -> None:
+    """Ties of either rounding, of both signs: multipliers with few bits put many accumulators there."""
+    rng = np.random.default_rng(seed)
+    kept = rng.integers(0, 31, 17)  # bits that are zero at the multiplier's end
+    multiplier = (rng.integers(1 << 30, 1 << 31, 17) >> kept << kept).tolist()
+    shifts = (shift - rng.integers(0, 3, 17)).tolist()
+    acc = rng.integers(-largest, largest, (40, 17))
+    acc[:2] = [[-largest], [largest - 1]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        spec = scale_spec(multiplier, shifts, engine, zero_point, False, -128, 127, 8, -128)
+        result = requantize(spec, acc, 8, -largest, largest - 1)
+    expected = [
+        [min(max(twice_rounded(a, m, s, second) + zero_point, -128), 127) + 128
+         for a, m, s in zip(row, multiplier, shifts, strict=True)]
+        for row in acc.tolist()
+    ]  # fmt: skip
+    assert result.tolist() == expected
+
+
+@given(
+    isa=st.sampled_from(ISAS),
+    single=st.booleans(),
+    first=st.booleans(),
+    largest=st.sampled_from([100, 1 << 24, 1 << 31]),
+    exponent=st.integers(-40, 20),
+    ties=st.booleans(),
+    zero_point=st.sampled_from([0, 1, -3, 128, 1 << 20]),
+    seed=st.integers(0, 1 << 32),
+)
+def test_scales_in_floating_point(
+    isa: str, single: bool, first: bool, largest: int, exponent: int, ties: bool, zero_point: int, seed: int
+) -> None:
+    """Products that round to a tie, or overflow: NumPy's own float32 and float64, which round as IEEE 754 says."""
+    real, first = (np.float32, False) if single else (np.float64, first)
+    rng = np.random.default_rng(seed)
+    scale = np.ldexp(np.full(17, 0.5) if ties else rng.uniform(-1, 1, 17), exponent).astype(real)
+    acc = rng.integers(-largest, largest, (40, 17)) >> rng.integers(0, 20, (40, 17))
+    acc[:2] = [[-largest], [largest - 1]]
+    bounds = (-128, 127) if zero_point < 200 else (-100, 100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        spec = native.FloatSpec(scale.astype(np.float64), single, zero_point, first, *bounds, 8, -128)
+        result = requantize(spec, acc, 8, -largest, largest - 1)
+    product = acc.astype(real) * scale
+    level = np.rint(product + zero_point) if first else np.rint(product).astype(np.float64) + zero_point
+    np.testing.assert_array_equal(result, np.clip(level, *bounds).astype(np.int64) + 128)
+
+
 def counted(acc: Any, thresholds: Any, base: Any, strict: Any, descending: Any) -> Any:
     reached = {
         (False, False): lambda t: acc >= t,
@@ -177,8 +242,14 @@ def test_every_epilogue_kernel_behind_a_convolution(
             "highword": (1518500249, 34),
             "multiplier": (3 << 20, 25),  # 3/32: ties occur
             "wide": ((1 << 31) - 1, 0),
+            "float32": (3, 5),
+            "float64": (3, 5),
         }[kernel.scheme]
-        spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
+        if kernel.scheme.startswith("float"):
+            single = kernel.scheme == "float32"
+            spec = native.FloatSpec(np.full(37, multiplier / 2**shift), single, 1, False, 0, top, act_bits, 0)
+        else:
+            spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
         values, where = np.unique(acc, return_inverse=True)
         codes = [scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top) for a in values]
         expected = np.array(codes)[where].reshape(acc.shape)
