@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "check.h"
+#include "threshold_buckets.h"
 
 namespace intsim {
 namespace {
@@ -23,17 +24,11 @@ void check_clipping(const std::string& layer, int64_t low, int64_t high, const C
             " leaves the output type");
 }
 
-// Comparing by `acc > t` alone: the constants that make it equal to the spec's comparison, over the reachable range.
-struct Comparison {
-    std::vector<int64_t> above;  // finite: low <= t < high
-    int64_t base;                // code where acc exceeds none of them
-};
-
 Comparison reachable_thresholds(const ThresholdSpec& spec, int64_t channel, int64_t low, int64_t high) {
     const bool descending = spec.descending[channel];
     // acc >= T is acc > T - 1, and acc <= T is not(acc > T); a strict comparison moves each by one.
     const int64_t offset = descending == spec.strict[channel] ? -1 : 0;
-    Comparison result{{}, spec.base[channel] + (descending ? spec.count : 0)};
+    Comparison result{{}, spec.base[channel] + (descending ? spec.count : 0), descending};
     for (int64_t k = 0; k < spec.count; ++k) {
         // Rows are filled up with the ends of int64, which stay on their side.
         const int64_t t = std::max(spec.thresholds[channel * spec.count + k], INT64_MIN + 1) + offset;
@@ -57,11 +52,13 @@ bool tie_is_reachable(int64_t multiplier, int64_t shift, int64_t low, int64_t hi
     return zeros >= 0 && zeros < 32 && std::max(std::abs(low), std::abs(high)) >= int64_t{1} << zeros;
 }
 
-// What is added before the shift, zero point included; nothing where it depends on the sum's sign or parity.
+// What is added before the shift, zero point included; nothing where it depends on the sum's sign or parity, other than
+// by what an engine subtracts below zero.
 std::optional<__int128> constant_base(const RoundingSpec& spec, int64_t shift, bool ties) {
     const bool nearest = spec.rounding <= Rounding::kHalfToZero;
     const RoundingTerms terms = rounding_terms(nearest && !ties ? Rounding::kHalfUp : spec.rounding, shift);
-    if (terms.sign_term != 0 || terms.odd_term != 0) return std::nullopt;
+    if ((terms.sign_term != 0 && spec.rounding != Rounding::kGemmlowpDouble) || terms.odd_term != 0)
+        return std::nullopt;
     return terms.base + static_cast<__int128>(spec.zero_point - spec.out.min) * (int64_t{1} << shift);
 }
 
@@ -75,13 +72,16 @@ bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec,
     multiplier *= int64_t{1} << (raised - shift);
     const std::optional<__int128> base = constant_base(spec, raised, ties);
     if (!base) return false;
+    const bool twice = spec.rounding == Rounding::kGemmlowpDouble;
+    const int64_t below_zero = twice ? -rounding_terms(spec.rounding, raised).sign_term : 0;
     for (const int64_t acc : {low, high}) {
-        const __int128 sum = static_cast<__int128>(multiplier) * acc + *base;
+        const __int128 sum = static_cast<__int128>(multiplier) * acc + *base - (acc < 0 ? below_zero : 0);
         if (sum < INT64_MIN || sum > INT64_MAX || *base < INT64_MIN || *base > INT64_MAX) return false;
     }
     block.multiplier[channel] = static_cast<int32_t>(multiplier);
     block.shift[channel] = static_cast<int32_t>(raised - 32);
     block.base[channel % 2][channel / 2] = static_cast<int64_t>(*base);
+    block.below_zero[channel % 2][channel / 2] = below_zero;
     block.low = static_cast<int32_t>(spec.low - spec.out.min);
     block.high = static_cast<int32_t>(spec.high - spec.out.min);
     return true;
@@ -213,7 +213,8 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
     }
     if (!in_int32 && in_high_words) {
         data_ = std::move(high_word);
-        use(EpilogueKind::kHighWord, std::get<std::vector<HighWordBlock>>(data_));
+        use(spec.rounding == Rounding::kGemmlowpDouble ? EpilogueKind::kHighWordSigned : EpilogueKind::kHighWord,
+            std::get<std::vector<HighWordBlock>>(data_));
         return;
     }
     if (!in_int32) {
@@ -277,6 +278,11 @@ void Epilogue::prepare(const ThresholdSpec& spec, const Bounds& bounds) {
         for (int64_t t : comparison.above) in_int16 = in_int16 && t >= -32768 && t <= 32766;
     }
 
+    if (auto buckets = bucket_thresholds(comparisons, blocks_, spec.out.min, in_int16 ? 1 : 2)) {
+        entries_ = std::move(buckets->entries), data_ = std::move(buckets->blocks);
+        use(EpilogueKind::kBuckets, std::get<std::vector<BucketBlock>>(data_));
+        return;
+    }
     // Channels with fewer thresholds than the block's most are filled up with ones that nothing exceeds.
     std::vector<ThresholdBlock> blocks(blocks_.size());
     std::vector<size_t> first;

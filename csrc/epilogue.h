@@ -94,9 +94,10 @@ private:
     std::string layer_;
     std::vector<ChannelBlock> blocks_;
     std::variant<std::vector<ScaleBlock<int32_t>>, std::vector<ScaleBlock<int64_t>>, std::vector<HighWordBlock>,
-                 std::vector<FloatBlock<float>>, std::vector<FloatBlock<double>>, std::vector<ThresholdBlock>>
+                 std::vector<FloatBlock<float>>, std::vector<FloatBlock<double>>, std::vector<ThresholdBlock>,
+                 std::vector<BucketBlock>>
         data_;
-    std::vector<int32_t> thresholds_;
+    std::vector<int32_t> thresholds_, entries_;
     std::vector<int16_t> thresholds16_;
     const char* block_bytes_ = nullptr;
     size_t block_size_ = 0;

@@ -55,7 +55,9 @@ void shift(const EpilogueArgs& args) {
 }
 
 // vpmuldq multiplies the even 32-bit lanes. The odd ones come in place by loading from the next address; this reads one
-// element past a pixel's 16. The high words of the sums are put together again by a blend.
+// element past a pixel's 16. The high words of the sums are put together again by a blend. What is subtracted below
+// zero is the accumulator's own sign bit, which stands in the low word of its 64-bit lane.
+template <bool kSigned>
 void high_word(const EpilogueArgs& args) {
     const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
     const int32_t* multiplier = block.multiplier;
@@ -64,12 +66,14 @@ void high_word(const EpilogueArgs& args) {
     const __m256i base_even[2] = {load(block.base[0]), load(block.base[0] + 4)};
     const __m256i base_odd[2] = {load(block.base[1]), load(block.base[1] + 4)};
     const __m256i shift[2] = {load(block.shift), load(block.shift + 8)};
+    const auto sum = [&](__m256i acc, __m256i factor, __m256i base, const int64_t* below_zero) {
+        const __m256i total = _mm256_add_epi64(_mm256_mul_epi32(acc, factor), base);
+        return kSigned ? _mm256_sub_epi64(total, _mm256_and_si256(acc, load(below_zero))) : total;
+    };
     const auto scale = [&](const int32_t* acc, int half) {
-        const __m256i at_even = _mm256_mul_epi32(load(acc + 8 * half), even[half]);
-        const __m256i at_odd = _mm256_mul_epi32(load(acc + 8 * half + 1), odd[half]);
-        const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(_mm256_add_epi64(at_even, base_even[half]), 32),
-                                                _mm256_add_epi64(at_odd, base_odd[half]), 0xaa);
-        return _mm256_srav_epi32(high, shift[half]);
+        const __m256i at_even = sum(load(acc + 8 * half), even[half], base_even[half], block.below_zero[0] + 4 * half);
+        const __m256i at_odd = sum(load(acc + 8 * half + 1), odd[half], base_odd[half], block.below_zero[1] + 4 * half);
+        return _mm256_srav_epi32(_mm256_blend_epi32(_mm256_srli_epi64(at_even, 32), at_odd, 0xaa), shift[half]);
     };
     each_two_rows(args, block.low, block.high, scale);
 }
@@ -190,11 +194,35 @@ void threshold32(const EpilogueArgs& args) {
     for (; row < args.rows; ++row) threshold32_rows<1>(args, block, row);
 }
 
+void buckets(const EpilogueArgs& args) {
+    const BucketBlock& block = *static_cast<const BucketBlock*>(args.block);
+    const __m256i places = _mm256_set1_epi32(0xffffff);
+    const auto count = [&](const int32_t* acc, int half) {
+        const int at = 8 * half;
+        const __m256i first = load(block.first + at);
+        const __m256i clipped = _mm256_min_epi32(_mm256_max_epi32(load(acc + at), first), load(block.last + at));
+        const __m256i x = _mm256_sub_epi32(clipped, first), place = _mm256_and_si256(x, load(block.place + at));
+        const __m256i bucket = _mm256_add_epi32(_mm256_srlv_epi32(x, load(block.shift + at)), load(block.start + at));
+        __m256i reached = _mm256_setzero_si256();
+        for (int64_t k = 0; k < block.depth; ++k) {
+            const __m256i entry = _mm256_i32gather_epi32(block.entries + k * block.plane, bucket, 4);
+            const __m256i above = _mm256_cmpgt_epi32(place, _mm256_and_si256(entry, places));
+            reached = _mm256_add_epi32(reached, _mm256_sub_epi32(_mm256_srli_epi32(entry, 24), above));
+        }
+        const __m256i flip = load(block.descending + at);
+        return _mm256_add_epi32(_mm256_sub_epi32(_mm256_xor_si256(reached, flip), flip), load(block.base + at));
+    };
+    each_two_rows(args, 0, 255, count);
+}
+
 constexpr EpilogueRow kRows[] = {
     {{"epilogue_u8s32_shift_avx2_2x16", "epilogue", "shift", "avx2", 2, 16, 8, 32}, EpilogueKind::kShift, shift},
     {{"epilogue_u8s32_highword_avx2_2x16", "epilogue", "highword", "avx2", 2, 16, 8, 32},
      EpilogueKind::kHighWord,
-     high_word},
+     high_word<false>},
+    {{"epilogue_u8s32_highwordsigned_avx2_2x16", "epilogue", "highwordsigned", "avx2", 2, 16, 8, 32},
+     EpilogueKind::kHighWordSigned,
+     high_word<true>},
     {{"epilogue_u8s32_multiplier_avx2_1x16", "epilogue", "multiplier", "avx2", 1, 16, 8, 32},
      EpilogueKind::kMultiplier,
      multiplier},
@@ -210,6 +238,9 @@ constexpr EpilogueRow kRows[] = {
     {{"epilogue_u8s32_threshold32_avx2_2x16", "epilogue", "threshold32", "avx2", 2, 16, 8, 32},
      EpilogueKind::kThreshold32,
      threshold32},
+    {{"epilogue_u8s32_buckets_avx2_2x16", "epilogue", "buckets", "avx2", 2, 16, 8, 32},
+     EpilogueKind::kBuckets,
+     buckets},
 };
 
 }  // namespace

@@ -131,9 +131,10 @@ struct alignas(64) ScaleBlock {  // x = multiplier * acc
 // at 1.
 struct alignas(64) HighWordBlock {
     int32_t multiplier[17];
-    int32_t shift[16];   // less 32
-    int64_t base[2][8];  // of channels 0, 2, ... and of 1, 3, ...
-    int32_t low, high;   // bytes
+    int32_t shift[16];         // less 32
+    int64_t base[2][8];        // of channels 0, 2, ... and of 1, 3, ...
+    int64_t below_zero[2][8];  // subtracted from the sums of negative accumulators: 0 or 2^31
+    int32_t low, high;         // bytes
 };
 
 // byte = rint(clip(T(acc) * scale + before, lowest, highest)) + zero, ties to even; every operation rounds to T.
@@ -151,6 +152,19 @@ struct alignas(64) ThresholdBlock {
     const int32_t* thresholds;    // [count][16]
     const int16_t* thresholds16;  // [count][16] in kUnpackOrder, for kernels that compare saturated 16-bit values
     int64_t count;
+};
+
+// byte = base + (descending ? -1 : 1) * sum over planes k: (entry_k >> 24) + (x mod 2^shift > entry_k mod 2^24)
+// where x = clip(acc, first, last) - first and entry_k = entries[k * plane + start + (x >> shift)]; entries are
+// unsigned.
+struct alignas(64) BucketBlock {
+    int32_t first[16], last[16];
+    int32_t shift[16], place[16];  // place = 2^shift - 1; at most 24 bits
+    int32_t start[16];
+    int32_t base[16];
+    int32_t descending[16];  // 0 or -1
+    const int32_t* entries;
+    int64_t plane, depth;  // elements of a plane, number of planes
 };
 
 // Residual addition: x = multiplier_a * a + multiplier_b * b + offset, rounded as above.
@@ -207,8 +221,20 @@ struct StripRow {
 
 // kShift: ScaleBlock<int32_t> whose multipliers are 1. kHighWord: HighWordBlock. kMultiplier: ScaleBlock<int64_t> with
 // 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kFloat32 and kFloat64:
-// FloatBlock of float, whose `before` is 0, and of double. kThreshold16: every threshold in -32768..32766.
-enum class EpilogueKind { kShift, kHighWord, kMultiplier, kWide, kFloat32, kFloat64, kThreshold16, kThreshold32 };
+// FloatBlock of float, whose `before` is 0, and of double. kThreshold16: every threshold in -32768..32766. kHighWord:
+// nothing is subtracted below zero. kBuckets: BucketBlock.
+enum class EpilogueKind {
+    kShift,
+    kHighWord,
+    kHighWordSigned,
+    kMultiplier,
+    kWide,
+    kFloat32,
+    kFloat64,
+    kThreshold16,
+    kThreshold32,
+    kBuckets,
+};
 struct EpilogueRow {
     KernelInfo info;
     EpilogueKind kind;

@@ -198,8 +198,9 @@ void high_word(const EpilogueArgs& args) {
     const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
     for (int64_t row = 0; row < args.rows; ++row)
         for (int64_t c = 0; c < args.channels; ++c) {
-            const int64_t base = block.base[c % 2][c / 2];
-            const int64_t sum = int64_t{block.multiplier[c]} * args.acc[row * args.acc_stride + c] + base;
+            const int32_t acc = args.acc[row * args.acc_stride + c];
+            const int64_t base = block.base[c % 2][c / 2] - (acc < 0 ? block.below_zero[c % 2][c / 2] : 0);
+            const int64_t sum = int64_t{block.multiplier[c]} * acc + base;
             const int64_t value = sum >> (32 + block.shift[c]);
             args.out[row * args.out_stride + c] = static_cast<uint8_t>(value < block.low    ? block.low
                                                                        : value > block.high ? block.high
@@ -233,6 +234,25 @@ void threshold(const EpilogueArgs& args) {
             args.out[row * args.out_stride + c] =
                 static_cast<uint8_t>(block.base[c] + (block.descending[c] ? -reached[c] : reached[c]));
     }
+}
+
+void buckets(const EpilogueArgs& args) {
+    const BucketBlock& block = *static_cast<const BucketBlock*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row)
+        for (int64_t c = 0; c < args.channels; ++c) {
+            const int32_t acc = args.acc[row * args.acc_stride + c];
+            const int32_t clipped = acc < block.first[c] ? block.first[c] : acc > block.last[c] ? block.last[c] : acc;
+            const int32_t x = clipped - block.first[c];
+            const int32_t* entry = block.entries + block.start[c] + (x >> block.shift[c]);
+            int32_t reached = 0;
+            for (int64_t k = 0; k < block.depth; ++k, entry += block.plane) {
+                const uint32_t bits = static_cast<uint32_t>(*entry);
+                reached +=
+                    static_cast<int32_t>(bits >> 24) + ((x & block.place[c]) > static_cast<int32_t>(bits & 0xffffff));
+            }
+            args.out[row * args.out_stride + c] =
+                static_cast<uint8_t>(block.base[c] + (block.descending[c] ? -reached : reached));
+        }
 }
 
 template <class A, class T>
@@ -316,6 +336,9 @@ constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_highword_portable_1x16", "epilogue", "highword", "portable", 1, 16, 8, 32},
      EpilogueKind::kHighWord,
      high_word},
+    {{"epilogue_u8s32_highwordsigned_portable_1x16", "epilogue", "highwordsigned", "portable", 1, 16, 8, 32},
+     EpilogueKind::kHighWordSigned,
+     high_word},
     {{"epilogue_u8s32_multiplier_portable_1x16", "epilogue", "multiplier", "portable", 1, 16, 8, 32},
      EpilogueKind::kMultiplier,
      scale<int64_t>},
@@ -334,6 +357,9 @@ constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_threshold32_portable_1x16", "epilogue", "threshold32", "portable", 1, 16, 8, 32},
      EpilogueKind::kThreshold32,
      threshold},
+    {{"epilogue_u8s32_buckets_portable_1x16", "epilogue", "buckets", "portable", 1, 16, 8, 32},
+     EpilogueKind::kBuckets,
+     buckets},
 };
 
 constexpr AddRow kAdds[] = {

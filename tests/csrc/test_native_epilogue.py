@@ -214,6 +214,33 @@ def test_thresholds(isa: str, channels: int, bits: int, signed: bool, center: in
     assert result.tolist() == [[counted(a, *c) - smallest for a, c in zip(r, columns, strict=True)] for r in acc]
 
 
+@given(
+    isa=st.sampled_from(ISAS),
+    bits=st.integers(5, 8),
+    reach=st.sampled_from([300, 30_000, 1 << 24, (1 << 31) - 2]),
+    spacing=st.sampled_from(["even", "anywhere", "together"]),
+    seed=st.integers(0, 1 << 32),
+)
+def test_many_thresholds(isa: str, bits: int, reach: int, spacing: str, seed: int) -> None:
+    """Wherever they lie, and for accumulators on, beside, between and beyond them."""
+    rng, count = np.random.default_rng(seed), (1 << bits) - 1
+    steps = {"even": 1.0, "anywhere": rng.uniform(0, 2, (17, count)), "together": rng.uniform(0, 2, (17, count)) ** 9}
+    rows = np.cumsum(np.broadcast_to(steps[spacing], (17, count)), axis=1)
+    thresholds = ((2 * rows / rows[:, -1:] - 1) * rng.uniform(0.1, 1, (17, 1)) * reach).astype(np.int64)
+    thresholds[5], thresholds[6, : count // 2] = (1 << 63) - 1, -(1 << 63)  # none and half of them are reachable
+    strict, descending = rng.integers(0, 2, (2, 17))
+    beside = rng.integers(-1, 2, (30, 17)) + thresholds[np.arange(17), rng.integers(0, count, (30, 17))]
+    acc = np.concatenate([np.clip(beside, -reach, reach), rng.integers(-reach, reach, (30, 17))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        spec = native.ThresholdSpec(thresholds, np.zeros(17, np.int64), strict, descending, bits, 0)
+        result = requantize(spec, acc, bits)
+    for column, row, side, down, codes in zip(acc.T, thresholds, strict, descending, result.T, strict=True):
+        above = column[:, None] > row if side else column[:, None] >= row
+        below = column[:, None] < row if side else column[:, None] <= row
+        np.testing.assert_array_equal(codes, np.sum(below if down else above, axis=1))
+
+
 EPILOGUES = [kernel for kernel in native.kernels() if kernel.op == "epilogue"]
 
 
@@ -228,10 +255,19 @@ def test_every_epilogue_kernel_behind_a_convolution(
     x, weights = rng.integers(0, 16, (2, 9, 7, 7)), rng.integers(-8, 8, (37, 9, 3, 3))
     bias = np.zeros(37, np.int64)
     acc, top = convolve(x, weights, bias), (1 << act_bits) - 1
-    if kernel.scheme.startswith("threshold"):
+    rounding = "gemmlowp_double" if kernel.scheme == "highwordsigned" else "half_even"
+    if kernel.scheme == "buckets" and act_bits < 6:
+        pytest.skip("few thresholds are counted")
+    if kernel.scheme == "buckets":
+        thresholds = np.linspace(acc.min() + 1, acc.max() - 1, top).astype(np.int64) + rng.integers(-1, 2, (37, 1))
+        flags = rng.integers(0, 2, (2, 37))
+        spec = native.ThresholdSpec(thresholds, bias, *flags, act_bits, 0)
+        rows = thresholds[:, :, None, None, None]
+        expected = np.stack([counted(acc[:, c], rows[c], 0, *flags[:, c]) for c in range(37)], axis=1)
+    elif kernel.scheme.startswith("threshold"):
         far = 1 if kernel.scheme == "threshold16" else 1 << 10  # beyond int16, within the reachable sums
         weights, acc = weights * far, acc * far
-        thresholds = np.sort(rng.integers(acc.min(), acc.max(), (37, min(top, 40))), axis=1)
+        thresholds = np.sort(rng.integers(acc.min(), acc.max(), (37, min(top, 20))), axis=1)
         flags = rng.integers(0, 2, (2, 37))
         spec = native.ThresholdSpec(thresholds, bias, *flags, act_bits, 0)
         rows = thresholds[:, :, None, None, None]
@@ -240,6 +276,7 @@ def test_every_epilogue_kernel_behind_a_convolution(
         multiplier, shift = {
             "shift": (1, 4),
             "highword": (1518500249, 34),
+            "highwordsigned": (1518500249, 34),
             "multiplier": (3 << 20, 25),  # 3/32: ties occur
             "wide": ((1 << 31) - 1, 0),
             "float32": (3, 5),
@@ -249,9 +286,12 @@ def test_every_epilogue_kernel_behind_a_convolution(
             single = kernel.scheme == "float32"
             spec = native.FloatSpec(np.full(37, multiplier / 2**shift), single, 1, False, 0, top, act_bits, 0)
         else:
-            spec = scale_spec(np.full(37, multiplier), np.full(37, shift), "half_even", 1, False, 0, top, act_bits, 0)
+            spec = scale_spec(np.full(37, multiplier), np.full(37, shift), rounding, 1, False, 0, top, act_bits, 0)
         values, where = np.unique(acc, return_inverse=True)
-        codes = [scaled(int(a), multiplier, shift, "half_even", 1, False, 0, top) for a in values]
+        if rounding == "gemmlowp_double":
+            codes = [min(max(twice_rounded(int(a), multiplier, shift, "half_away") + 1, 0), top) for a in values]
+        else:
+            codes = [scaled(int(a), multiplier, shift, rounding, 1, False, 0, top) for a in values]
         expected = np.array(codes)[where].reshape(acc.shape)
     conv = native.Conv("layer", weights, bias, 9, act_bits=4, epilogue=spec)
     assert conv.epilogue_kernel == kernel.name
