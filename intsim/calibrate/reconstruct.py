@@ -34,6 +34,9 @@ DIVERGED, PATIENCE = 100.0, 20
 """A loss of so many times the first, for so many iterations, is no training any more."""
 WARM_UP = 20
 """Iterations until the rates are reached: Adam's first steps are full ones however small the gradient."""
+POSITIONS, FEWEST = 1 << 15, 4
+"""Positions of the largest feature map that a batch needs no more of, and images that it has at any rate: what blurs a
+gradient is few positions, of which an image of 112x112 has as many as twelve of 32x32."""
 
 Decay = Literal["cosine", "linear", "constant"]
 
@@ -45,7 +48,7 @@ class Training:
     iterations  of each unit
     rates       learning rates at the start, by the kind of parameter: weight, weight_scale, bias, act_scale, ..; kinds
                 that are missing are not trained
-    batch       images in one iteration
+    batch       images in one iteration, fewer where feature maps are large
     norm        p of the loss |y^ - y|**p, or what says it for a unit
     decay       of the learning rates, to 0
     drop        share of activations, and of what a unit reads, that stays float while training (QDrop)
@@ -188,7 +191,8 @@ def _train(
     mix = _mix(training.drop, generator) if training.drop else None
     losses: list[float] = []
     good = [deepcopy(module.state_dict()) for module in modules]
-    for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), training.batch, generator)):  # noqa: B905
+    size = min(training.batch, max(FEWEST, POSITIONS // max(x[0, 0].numel() for x in (*inputs, *targets))))
+    for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), size, generator)):  # noqa: B905
         share = iteration / training.iterations
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * _decayed(training.decay, share) * min(1, (iteration + 1) / WARM_UP)

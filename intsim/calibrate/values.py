@@ -50,12 +50,14 @@ class Values:
         return [self.kept[name] for name in names]
 
     def forget_all_but(self, names: Collection[str]) -> None:
-        """Give back the memory of what nobody will ask for; the graph's inputs stay."""
-        for name in [name for name in self.kept if name not in names and name not in self.graph.inputs]:
+        """Give back the memory of what neither is among these names nor will be computed from; inputs stay."""
+        needed = {name for node in self._nodes_behind(names) for name in node.inputs} | {*names, *self.graph.inputs}
+        for name in [name for name in self.kept if name not in needed]:
             del self.kept[name]
             (Path(self.folder.name) / f"{name}.f32").unlink(missing_ok=True)
 
-    def _nodes_behind(self, names: Sequence[str]) -> list[FloatNode]:
+    def _nodes_behind(self, names: Iterable[str]) -> list[FloatNode]:
+        """What is computed for these names, from what is kept."""
         needed, pending = set[str](), list(names)
         while pending:
             name = pending.pop()

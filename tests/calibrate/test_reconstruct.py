@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from intsim.calibrate import METHODS, quantize_graph
 from intsim.calibrate.settings import Settings
@@ -16,7 +16,7 @@ from intsim.frontend.capture import capture
 from intsim.frontend.execute import run_float, run_node
 from intsim.frontend.mirror import Mirror
 from intsim.ir.file import Model
-from intsim.ir.float_graph import FloatGraph
+from intsim.ir.float_graph import FloatGraph, FloatNode
 from intsim.ir.quantized import QuantizedGraph
 from intsim.lower import lower
 from intsim.verbs import prove, verify
@@ -196,6 +196,21 @@ def test_values_are_the_same_in_memory_and_in_files(graph: FloatGraph, budget: i
     assert bool(list(Path(values.folder.name).iterdir())) == (budget == 0)
     values.forget_all_but(names[-1:])
     assert set(values.kept) == {*graph.inputs, names[-1]}
+
+
+def test_no_value_is_computed_twice_on_the_way_through_the_network(graph: FloatGraph) -> None:
+    computed: list[str] = []
+
+    def evaluate(node: FloatNode, *operands: Tensor) -> Tensor:
+        computed.append(node.name)
+        return run_node(node, *operands)
+
+    values = Values(graph, (IMAGES[:1],), evaluate)
+    names = [node.name for node in graph.nodes]
+    for i in range(0, len(names), 3):
+        values.get(names[i : i + 1])
+        values.forget_all_but(names[i + 3 :: 3])
+    assert sorted(computed) == sorted(set(computed))
 
 
 def test_adaquant_on_resnet20_at_four_bits() -> None:
