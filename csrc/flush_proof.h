@@ -51,10 +51,12 @@ private:
         Lanes widened(int64_t room) const;  // in the odd lanes
     };
     void tally(const Quad& quad, Lanes& bytes, Lanes& words) const;
+    std::optional<Flush> add_products(const Quad& quad);
+    std::optional<Flush> add_entries(const Quad& quad);
 
     const Scheme scheme_;
     const int64_t max_activation_;
-    Lanes bytes_, words_;
+    Lanes bytes_, words_;  // lut; else the words are sums of weights alone, of 16 channels
     int64_t in_step_ = 0;  // a32, lutsign: quads so far
 };
 

@@ -228,28 +228,20 @@ private:
     // The layouts of kernel_table.h.
     void write(int64_t outputs, const Quad& quad, int64_t parity, char* to) const {
         if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
+        if (!is_lut(scheme_) && scheme_ != Scheme::kW16) {
+            const int32_t* weights = quad[0].data();
+            for (int i = 0; i < 64; ++i) to[i] = static_cast<char>(weights[i]);
+            return;
+        }
         int16_t* words = reinterpret_cast<int16_t*>(to);
         for (int n = 0; n < packed_.panel_channels; ++n)
             for (int k = 0; k < 4; ++k) {
                 const int64_t weight = quad[n][k];
-                switch (scheme_) {
-                    case Scheme::kA16:
-                    case Scheme::kA32S1:
-                    case Scheme::kA32S2:
-                    case Scheme::kA32S4:
-                        to[4 * n + k] = static_cast<char>(weight);
-                        break;
-                    case Scheme::kW16:
-                        words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
-                        break;
-                    case Scheme::kFloat32:
-                    case Scheme::kLutOdd:
-                    case Scheme::kLutSign:
-                        break;
-                    case Scheme::kLut:
-                        for (int plane = 0; plane < 2; ++plane)
-                            to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
-                }
+                if (scheme_ == Scheme::kW16)
+                    words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
+                else
+                    for (int plane = 0; plane < 2; ++plane)
+                        to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
             }
     }
 
@@ -315,14 +307,17 @@ void validate(const ConvSpec& spec) {
 Bounds accumulator_bounds(const ConvSpec& spec) {
     Bounds bounds;
     const int64_t per_output = spec.depth() * spec.kernel_height * spec.kernel_width;
-    const int64_t amax = (int64_t{1} << spec.act_bits) - 1;
+    const __int128 amax = (int64_t{1} << spec.act_bits) - 1;
     for (int64_t out = 0; out < spec.out_channels; ++out) {
-        __int128 low = spec.bias[out], high = low;
+        int64_t negative = 0, positive = 0, beyond = 0;
         for (int64_t i = 0; i < per_output; ++i) {
             const int64_t weight = spec.weights[out * per_output + i];
-            (weight < 0 ? low : high) += static_cast<__int128>(weight) * amax;
+            beyond |= weight ^ weight >> 63;  // the bits of its magnitude, which must not overflow the sums
+            negative += weight & weight >> 63, positive += weight & ~(weight >> 63);
         }
-        require(low >= INT32_MIN && high <= INT32_MAX, "'", spec.name, "': the accumulator of channel ", out,
+        const bool summed = beyond <= INT32_MAX && per_output <= INT32_MAX;
+        const __int128 low = spec.bias[out] + amax * negative, high = spec.bias[out] + amax * positive;
+        require(summed && low >= INT32_MIN && high <= INT32_MAX, "'", spec.name, "': the accumulator of channel ", out,
                 " leaves int32: use fewer bits for weights or activations");
         bounds.low.push_back(static_cast<int64_t>(low)), bounds.high.push_back(static_cast<int64_t>(high));
     }
@@ -335,10 +330,9 @@ std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
     return spec.depthwise() ? packer.depthwise() : packer.dense();
 }
 
-PackedWeights pack_fastest(const ConvSpec& spec) {
+std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, std::initializer_list<Scheme> schemes) {
     std::optional<PackedWeights> fastest;
-    for (Scheme scheme : {Scheme::kLutSign, Scheme::kLut, Scheme::kLutOdd, Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2,
-                          Scheme::kA32S1, Scheme::kW16}) {
+    for (Scheme scheme : schemes) {
         if (fastest) {  // without any flush this scheme and those after it take at least as long?
             const int64_t panels = static_cast<int64_t>(panel_outputs(spec, 16).size());
             const int64_t quads = fastest->quads / static_cast<int64_t>(fastest->panels.size()) * panels;
@@ -347,6 +341,13 @@ PackedWeights pack_fastest(const ConvSpec& spec) {
         std::optional<PackedWeights> packed = pack(spec, scheme);
         if (packed && (!fastest || packed->cycles < fastest->cycles)) fastest = std::move(packed);
     }
+    return fastest;
+}
+
+PackedWeights pack_fastest(const ConvSpec& spec) {
+    std::optional<PackedWeights> fastest =
+        pack_fastest(spec, {Scheme::kLutSign, Scheme::kLut, Scheme::kLutOdd, Scheme::kA16, Scheme::kA32S4,
+                            Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16});
     require(fastest.has_value(), "'", spec.name, "': weight levels leave int16");
     return std::move(*fastest);
 }

@@ -16,6 +16,7 @@
 // layer unfit for the scheme.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -85,7 +86,10 @@ private:
 // Packed for the scheme, or nothing where the weights do not fit it. A depthwise convolution has its own kernel (w16).
 std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme);
 
-// Packed for the scheme that takes the fewest cycles; std::invalid_argument if none is exact.
+// Packed for that of some schemes, fastest first, which takes the fewest cycles; nothing if none is exact.
+std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, std::initializer_list<Scheme> schemes);
+
+// The same of all schemes; std::invalid_argument if none is exact.
 PackedWeights pack_fastest(const ConvSpec& spec);
 
 }  // namespace intsim

@@ -61,10 +61,12 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
     words_ = words, move_ = words ? 0 : 2 * amax;
 
     std::array<std::vector<int64_t>, kPlaces> weights;
+    for (auto& of_place : weights) of_place.resize(static_cast<size_t>(spec.out_channels * spec.in_channels));
+    size_t filter = 0;
     for (int64_t out = 0; out < spec.out_channels; ++out)
-        for (int64_t in = 0; in < spec.in_channels; ++in) {
-            const auto filter = transform_filter(spec, out, in);
-            for (int place = 0; place < kPlaces; ++place) weights[place].push_back(filter[place]);
+        for (int64_t in = 0; in < spec.in_channels; ++in, ++filter) {
+            const auto places = transform_filter(spec, out, in);
+            for (int place = 0; place < kPlaces; ++place) weights[place][filter] = places[place];
         }
 
     outputs_ = blocks_of_channels(spec.out_channels);
@@ -94,12 +96,9 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
                                words ? 8 : spec.act_bits + 2,
                                std::move(weights[place]),
                                std::vector<int64_t>(static_cast<size_t>(spec.out_channels))};
-        std::optional<PackedWeights> best;
-        for (Scheme scheme : {Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16}) {
-            if ((scheme == Scheme::kW16) != words) continue;
-            std::optional<PackedWeights> packed = pack(product, scheme);
-            if (packed && (!best || packed->cycles < best->cycles)) best = std::move(packed);
-        }
+        std::optional<PackedWeights> best =
+            words ? pack(product, Scheme::kW16)
+                  : pack_fastest(product, {Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1});
         if (!best) return false;
         tiles_[place] = find_tiles(TileOp::kGemm, best->scheme);
         runs_[place].clear();

@@ -61,22 +61,30 @@ def unpack_bits(data: NDArray[np.uint8], type: IntType, count: int) -> NDArray:
     if pad_bits and data[-1] >> (8 - pad_bits):
         raise ValueError(f"the last {pad_bits} bits after {count} codes of {type} must be zero")
 
-    groups = -(-count // GROUP)
-    packed = np.zeros((groups, type.bits), np.uint8)
-    packed.ravel()[:size] = data
-    elements = np.zeros((groups, GROUP), _unsigned(type))
+    if GROUP % type.bits:
+        return _unpack_groups(data, type)[:count]
+    # Whole codes lie in each byte: a look-up of all of them at once.
+    of_byte = _unpack_groups(np.arange(256, dtype=np.uint8), type).view(f"u{GROUP // type.bits}")
+    return np.take(of_byte, data).view(type.storage)[:count]
+
+
+def packed_size(count: int, type: IntType) -> int:
+    """Bytes that `count` codes take."""
+    return -(-count * type.bits // 8)
+
+
+def _unpack_groups(data: NDArray[np.uint8], type: IntType) -> NDArray:
+    """The codes in some bytes, and those of zero bits up to the next whole group."""
+    packed = np.zeros((-(-len(data) // type.bits), type.bits), np.uint8)
+    packed.ravel()[: len(data)] = data
+    elements = np.zeros((len(packed), GROUP), _unsigned(type))
     for element, byte, up in _overlaps(type.bits):
         elements[:, element] |= _shifted(packed[:, byte].astype(_unsigned(type)), -up)
     elements &= _mask(type)
     if type.signed:  # flipping the sign bit and subtracting it again extends it to the storage's width
         sign = _unsigned(type).type(1 << (type.bits - 1))
         elements = (elements ^ sign) - sign
-    return elements.ravel()[:count].view(type.storage)
-
-
-def packed_size(count: int, type: IntType) -> int:
-    """Bytes that `count` codes take."""
-    return -(-count * type.bits // 8)
+    return elements.ravel().view(type.storage)
 
 
 def _overlaps(bits: int) -> Iterator[tuple[int, int, int]]:

@@ -44,7 +44,9 @@ class Lowering:
         """Node -> the kernel that computes it; `reference` where none does."""
         self.proofs: dict[str, str] = {}
         """Layer -> its scheme, how often narrow lanes are widened, and why that is exact."""
-        self._folded = {n.name: folded for n in graph.nodes if (folded := fold(graph, n)) is not None}
+        with ThreadPoolExecutor(threads) as pool:  # as NumPy works without the GIL
+            found = zip(graph.nodes, pool.map(lambda node: fold(graph, node), graph.nodes), strict=True)
+            self._folded = {node.name: folded for node, folded in found if folded is not None}
         self._ranges = {name: (folded.low, folded.high) for name, folded in self._folded.items()}
         followers = self._followers()
         self._fused = {follower.name: graph.by_name[name] for name, follower in followers.items()}

@@ -125,8 +125,12 @@ class Grid:
 
     def levels(self, codes: NDArray[Any]) -> NDArray[np.int64]:
         """int64 levels of codes: step * code - zero_point."""
-        zero = self.along(np.asarray(self.zero_point, np.int64), codes.ndim)
-        return self.step * codes.astype(np.int64) - zero
+        levels = codes.astype(np.int64)  # large for weights, so nothing is done that changes nothing
+        if self.step != 1:
+            levels *= self.step
+        if any(self.zero_point):
+            levels -= self.along(np.asarray(self.zero_point, np.int64), codes.ndim)
+        return levels
 
     def reals(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """float64 real values of codes: scale * level."""
