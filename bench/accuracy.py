@@ -2,9 +2,11 @@
 
     python bench/accuracy.py OUT [--rows PATTERN,..] [--seeds 0,1,2] [--shared DIR]
 
-Every row and seed runs in a process of its own, which says its time and peak memory, and leaves one JSON document in
-OUT; what is there already is not run again. Methods that are not registered are listed as absent. Top-1 is that of the
-integer graph on the native backend; p is McNemar's, image by image, against the row's peer and against float.
+Every row and seed runs in a process of its own, which says its time and peak memory, and leaves in OUT one JSON
+document and the integers themselves, NAME.SEED.intsim, for `intsim report`; what is there already is not run again.
+Top-1 is that of the integer graph on the native backend; p is McNemar's, image by image, against the row's peer and
+against float. Training and reconstruction keep their state in OUT/state: a row that was stopped goes on, and a tuned
+row begins where its method ended. Its seconds are then those of the last process alone, and marked with a +.
 """
 
 from __future__ import annotations
@@ -15,19 +17,52 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from intsim.costing.menu import Measure
+    from intsim.ir.file import Model
 
 SQNR_IMAGES, VERIFY_IMAGES, RUN_IMAGES = 50, 100, 100
 
 
 @dataclass(frozen=True)
-class Row:
+class Network:
+    """A float network and its images: float32 inputs with labels, each made where it is needed."""
+
+    make: Callable[[], nn.Module]
+    calibration: Callable[[], tuple[Tensor, Tensor]]
+    evaluation: Callable[[], tuple[Tensor, Tensor]]
+    training: Callable[[], tuple[Tensor, Tensor]]
+
+
+def networks(zoo: Any) -> dict[str, Network]:
+    """The networks of the rows; `zoo` is the module of the shared folder."""
+
+    def cifar10() -> tuple[Tensor, Tensor]:
+        images, labels = zoo.cifar10("train")
+        return zoo.normalize_cifar(images), labels
+
+    return {
+        "resnet20": Network(zoo.resnet20, zoo.cifar10_calibration, zoo.cifar10_evaluation, cifar10),
+        "mobilenet": Network(
+            zoo.mobilenet_v2, zoo.imagenet_calibration, zoo.imagenet_evaluation, zoo.imagenet_calibration
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class Row(ABC):
     """One line of the table; `peer` is the name of the row that it is compared with."""
 
     network: str
@@ -36,86 +71,163 @@ class Row:
     act_bits: int
     scales: str = "multiplier"
     tune: str = "none"
-    options: dict[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     peer: str = ""
 
     @property
     def name(self) -> str:
+        method = "".join([self.method, *(f":{name}={value}" for name, value in self.options.items())])
         tuned = "" if self.tune == "none" else f"+{self.tune}"
-        return f"{self.network}.{self.method}{tuned}.w{self.weight_bits}a{self.act_bits}.{self.scales}"
+        return f"{self.network}.{method}{tuned}.w{self.weight_bits}a{self.act_bits}.{self.scales}"
+
+    @property
+    def untuned(self) -> Row:
+        """The row whose training this one shares."""
+        return replace(self, tune="none")
+
+    @abstractmethod
+    def integers(self, network: Network, seed: int, state: Path) -> Model:
+        """What the row is about; `state` is the folder from which stopped work goes on."""
+
+
+class Calibrated(Row):
+    """`intsim quantize`, on the calibration images."""
+
+    def integers(self, network: Network, seed: int, state: Path) -> Model:
+        return self.quantized(network, self.method, seed, resume=state)
+
+    def quantized(self, network: Network, method: str, seed: int, **where: Path) -> Model:
+        from intsim.verbs import quantize
+
+        return quantize(
+            network.make(),
+            network.calibration(),
+            method=method,
+            weight_bits=self.weight_bits,
+            act_bits=self.act_bits,
+            scales=self.scales,
+            weight_grid=WEIGHT_GRID,
+            tune=self.tune,
+            seed=seed,
+            options=self.options,
+            **where,
+        )
+
+
+class Trained(Row):
+    """`intsim train`, 8 epochs of the training images, flipped and shifted."""
+
+    def integers(self, network: Network, seed: int, state: Path) -> Model:
+        from intsim.verbs import train
+
+        return train(
+            network.make(),
+            network.training(),
+            method=self.method,
+            weight_bits=self.weight_bits,
+            act_bits=self.act_bits,
+            scales=self.scales,
+            augment=True,
+            seed=seed,
+            resume=state,
+        )
+
+
+class Allocated(Calibrated):
+    """`intsim allocate`, then `intsim quantize --widths`: the least loss within what uniform bits cost.
+
+    The budgets are the size and the bit operations of the row's weight and activation bits in every layer, so that both
+    averages are those of its peer. The loss is the divergence of the logits, measured.
+    """
+
+    def integers(self, network: Network, seed: int, state: Path) -> Model:
+        from intsim.costing import Pair, allocate
+        from intsim.costing.budget import Budget
+        from intsim.verbs import menu, write_widths
+
+        choices = menu(
+            network.make(),
+            network.calibration(),
+            "systolic_ws",
+            bits=WIDTHS_TO_ALLOCATE,
+            weight_grid=WEIGHT_GRID,
+            loss="kl",
+            method=PLAIN,
+            sensitivities=state,
+        )
+        measures: tuple[Measure, ...] = ("size", "bops")
+        uniform = choices.at(Pair(self.weight_bits, self.act_bits))
+        best = allocate(choices, [Budget(measure, uniform[measure]) for measure in measures])
+        state.mkdir(parents=True, exist_ok=True)
+        widths = state / "widths.toml"
+        write_widths(widths, best)
+        return self.quantized(network, PLAIN, seed, widths=widths)
+
+
+PLAIN = "mse"
+"""The method that rounds and trains nothing."""
+WEIGHT_GRID = "asymmetric"
+"""One zero point for each weight scale, as the papers have it: worth 2 points of plain rounding at 4 bits."""
+WIDTHS_TO_ALLOCATE = (2, 3, 4, 5)
 
 
 def rows() -> list[Row]:
     """Every row, peers first; each method also with BatchNorm tuning, compared with itself without."""
     table: list[Row] = []
 
-    def add(
-        network: str, method: str, weight_bits: int, act_bits: int, scales: str = "multiplier", peer: str = "mse"
-    ) -> None:
-        plain = Row(network, method, weight_bits, act_bits, scales)
-        against = "" if method == peer else Row(network, peer, weight_bits, act_bits, scales).name
-        table.append(Row(network, method, weight_bits, act_bits, scales, peer=against))
-        table.append(Row(network, method, weight_bits, act_bits, scales, "batchnorm", peer=plain.name))
+    def add(network: str, method: str, weights: int, acts: int, scales: str = "multiplier", peer: str = PLAIN) -> None:
+        against = "" if method == peer else Calibrated(network, peer, weights, acts, scales).name
+        plain = Calibrated(network, method, weights, acts, scales, peer=against)
+        table.extend((plain, replace(plain, tune="batchnorm", peer=plain.name)))
 
     for weight_bits, act_bits in ((4, 4), (3, 3), (2, 4)):
-        for method in ("mse", "minmax", "percentile", "adaquant"):
+        for method in (PLAIN, "minmax", "percentile", "adaquant"):
             add("resnet20", method, weight_bits, act_bits)
         for method in ("uwc", "adaround", "brecq", "qdrop"):
             add("resnet20", method, weight_bits, act_bits, peer="adaquant")
-        for method in ("mse", "rapq"):
-            add("resnet20", method, weight_bits, act_bits, "pow2")
+        add("resnet20", PLAIN, weight_bits, act_bits, "pow2")
+        fixed = Calibrated("resnet20", "rapq", weight_bits, act_bits, "pow2", options={"exponents": "fixed"})
+        rapq = replace(fixed, options={}, peer=fixed.name)
+        table += [fixed, rapq, replace(rapq, tune="batchnorm", peer=rapq.name)]
+    for tune in ("none", "batchnorm"):
+        uniform = Calibrated("resnet20", PLAIN, 3, 3, tune=tune)
+        table.append(Allocated("resnet20", "allocate", 3, 3, tune=tune, peer=uniform.name))
+    lsq = Trained("resnet20", "lsq", 2, 2, "threshold")
+    table += [lsq, Trained("resnet20", "n2uq", 2, 2, "threshold", peer=lsq.name)]
     for weight_bits, act_bits in ((6, 6), (4, 4), (2, 4)):
-        for method in ("mse", "adaquant"):
+        for method in (PLAIN, "adaquant"):
             add("mobilenet", method, weight_bits, act_bits)
     add("mobilenet", "uwc", 4, 4, peer="adaquant")
-    add("mobilenet", "mse", 2, 4, "pow2")
+    add("mobilenet", PLAIN, 2, 4, "pow2")
     add("mobilenet", "rapq", 2, 4, "pow2")
     return table
 
 
-def measure(row: Row, seed: int, out: Path, zoo: Any) -> dict[str, Any]:
-    """Calibrate, evaluate, verify and prove one row; everything about it that the table may need."""
+def measure(row: Row, seed: int, out: Path, network: Network) -> dict[str, Any]:
+    """Make, evaluate, verify and prove one row; everything about it that the table may need."""
     import torch
 
     from intsim.backends import load_backend
-    from intsim.benchmark.accuracy import layer_sqnr
-    from intsim.calibrate import Settings, quantize_graph
+    from intsim.benchmark.accuracy import float_layers, layer_sqnr
     from intsim.frontend.capture import capture
     from intsim.frontend.execute import run_float
-    from intsim.ir.file import Model
-    from intsim.lower import lower
+    from intsim.ir.file import save
     from intsim.verification import prove, verify
 
-    make, calibration, evaluation, shape = {
-        "resnet20": (zoo.resnet20, zoo.cifar10_calibration, zoo.cifar10_evaluation, (2, 3, 32, 32)),
-        "mobilenet": (zoo.mobilenet_v2, zoo.imagenet_calibration, zoo.imagenet_evaluation, (2, 3, 224, 224)),
-    }[row.network]
-    graph = capture(make(), torch.zeros(shape))
-    settings = Settings(
-        row.method,
-        row.weight_bits,
-        row.act_bits,
-        row.scales,  # type: ignore[arg-type]
-        weight_grid="asymmetric",  # one zero point for each scale: worth 2 points of plain rounding at 4 bits
-        tune=row.tune,  # type: ignore[arg-type]
-        seed=seed,
-        options=row.options,
-    )
-    start = time.perf_counter()
-    quantized = quantize_graph(graph, calibration()[0], settings, resume=out / "state" / f"{row.name}.{seed}")
+    state = out / "state" / f"{row.untuned.name}.{seed}"
+    state.parent.mkdir(exist_ok=True)
+    resumed, start = state.exists(), time.perf_counter()
+    model = row.integers(network, seed, state)
     seconds = time.perf_counter() - start
-    integers = lower(quantized)
-    (output,) = integers.outputs
-    images, labels = evaluation()
-    engine = load_backend("native", integers)
+    save(out / f"{row.name}.{seed}.intsim", model)
+    images, labels = network.evaluation()
+    (output,) = model.graph.outputs
+    engine = load_backend("native", model.graph)
     batches = (engine.run(batch.numpy(), wanted=(output,))[output].reals for batch in images.split(RUN_IMAGES))
     right = np.concatenate([reals.argmax(1) for reals in batches]) == labels.numpy()
+    graph = capture(network.make(), images[:2])
     float_right = [run_float(graph, batch)[graph.outputs[0]].argmax(1) for batch in images.split(RUN_IMAGES)]
-    layers = {node.name for node in graph.weighted}
-    wanted: dict[str, Any] = {}
-    sample = images[:SQNR_IMAGES]
-    run_float(graph, sample, visit=lambda name, x: wanted.update({name: x.numpy()}) if name in layers else None)
-    model = Model(integers, quantized)
+    sample = (images[:SQNR_IMAGES].numpy(),)
     report = verify(model, (images[:VERIFY_IMAGES].numpy(),), sample=4)
     return {
         **asdict(row),
@@ -125,10 +237,12 @@ def measure(row: Row, seed: int, out: Path, zoo: Any) -> dict[str, Any]:
         "right": np.packbits(right).tobytes().hex(),
         "float_right": np.packbits(torch.cat(float_right).numpy() == labels.numpy()).tobytes().hex(),
         "images": len(right),
-        "sqnr_db": layer_sqnr(integers, (sample.numpy(),), wanted),
+        "sqnr_db": layer_sqnr(model.graph, sample, float_layers(graph, sample)),
         "seconds": seconds,
+        "resumed": resumed,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "bit_exact": report.bit_exact,
+        "verified_images": report.images,
+        "mismatches": sum(comparison.mismatches for comparison in report.exact),
         "proved": prove(model).proved,
     }
 
@@ -137,30 +251,34 @@ def bits_of(document: dict[str, Any], key: str) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(document[key]), np.uint8))[: document["images"]].astype(bool)
 
 
-def print_table(table: list[Row], seeds: list[int], out: Path) -> None:
+def print_table(table: Sequence[Row], seeds: list[int], out: Path) -> None:
     """Medians over the seeds; p of the median seed against the peer's with the same seed, and against float."""
     from intsim.benchmark.accuracy import mcnemar
-    from intsim.calibrate import METHODS
 
     def found(name: str, seed: int) -> dict[str, Any] | None:
         path = out / f"{name}.{seed}.json"
         return json.loads(path.read_text()) if path.exists() else None
 
-    print(f"{'row':52} {'top-1':>6} {'p(peer)':>9} {'p(float)':>9} {'s':>7} {'GiB':>5}  exact proved")
+    print(
+        f"{'row':40} {'seeds':>5} {'top-1':>6} {'p(peer)':>9} {'p(float)':>9} {'s':>7} {'GiB':>5}"
+        f" {'mismatches':>10} {'of images':>9}  proved"
+    )
     for row in table:
         runs = [run for seed in seeds if (run := found(row.name, seed)) is not None]
         if not runs:
-            print(f"{row.name:52} {'absent: no such method' if row.method not in METHODS else 'not run'}")
+            print(f"{row.name:40} not run")
             continue
         middle = min(runs, key=lambda run: abs(run["top1"] - median(r["top1"] for r in runs)))
         right, peer = bits_of(middle, "right"), found(row.peer, middle["seed"]) if row.peer else None
         against = "" if peer is None else f"{mcnemar(right, bits_of(peer, 'right')):.2g}"
         floats = f"{mcnemar(right, bits_of(middle, 'float_right')):.2g}"
         seconds, peak = (max(run[key] for run in runs) for key in ("seconds", "peak_bytes"))
-        exact, proved = (all(run[key] for run in runs) for key in ("bit_exact", "proved"))
+        time_text = f"{seconds:.0f}{'+' * any(run['resumed'] for run in runs)}"
+        mismatches, images = (sum(run[key] for run in runs) for key in ("mismatches", "verified_images"))
+        proved = "yes" if all(run["proved"] for run in runs) else "NO"
         print(
-            f"{row.name:52} {100 * middle['top1']:6.2f} {against:>9} {floats:>9} {seconds:7.0f} {peak / 2**30:5.1f}"
-            f"  {exact!s:5} {proved}"
+            f"{row.name:40} {len(runs):5} {100 * middle['top1']:6.2f} {against:>9} {floats:>9} {time_text:>7}"
+            f" {peak / 2**30:5.1f} {mismatches:10} {images:9}  {proved}"
         )
 
 
@@ -180,16 +298,14 @@ def main() -> None:
         import zoo
 
         (row,), (seed,) = table, seeds
-        document = measure(row, seed, arguments.out, zoo)
+        document = measure(row, seed, arguments.out, networks(zoo)[row.network])
         target = arguments.out / f"{row.name}.{seed}.json"
         target.with_suffix(".part").write_text(json.dumps(document))
         target.with_suffix(".part").rename(target)
         return
-    from intsim.calibrate import METHODS
-
-    for row in table:
-        for seed in seeds:
-            if row.method in METHODS and not (arguments.out / f"{row.name}.{seed}.json").exists():
+    for seed in seeds:
+        for row in table:
+            if not (arguments.out / f"{row.name}.{seed}.json").exists():
                 command = [sys.executable, __file__, str(arguments.out), "--rows", row.name, "--seeds", str(seed)]
                 status = subprocess.run([*command, "--shared", str(arguments.shared), "--only"]).returncode
                 print(f"{row.name} seed {seed}: {'done' if status == 0 else f'failed with {status}'}", file=sys.stderr)

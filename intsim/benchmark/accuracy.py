@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intsim.backends import load_backend
+from intsim.ir.float_graph import FloatGraph
 from intsim.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
@@ -35,6 +40,20 @@ def sqnr(wanted: NDArray[np.floating], found: NDArray[np.floating]) -> float:
     if noise == 0:
         return float("inf")
     return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+
+def float_layers(graph: FloatGraph, inputs: tuple[NDArray[np.float32], ...]) -> dict[str, NDArray[np.float32]]:
+    """What every layer with weights computes in the float network, by name."""
+    from intsim.frontend.execute import as_tensor, run_float
+
+    layers, found = {node.name for node in graph.weighted}, {}
+
+    def keep(name: str, value: Tensor) -> None:
+        if name in layers:
+            found[name] = value.numpy()
+
+    run_float(graph, *map(as_tensor, inputs), visit=keep)
+    return found
 
 
 def layer_sqnr(

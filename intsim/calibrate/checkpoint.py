@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from intsim.errors import CalibrationError
@@ -66,8 +67,8 @@ class Checkpoint:
 
 
 def _key(problem: Problem) -> str:
-    """A digest of everything that decides the result."""
-    digest = hashlib.sha256(repr(problem.settings).encode())
+    """A digest of everything that decides the result; tuning comes after it and may differ."""
+    digest = hashlib.sha256(repr(replace(problem.settings, tune="none")).encode())
     for node in problem.placed.graph.nodes:
         digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)}".encode())
         for array in node.arrays.values():

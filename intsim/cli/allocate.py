@@ -45,6 +45,9 @@ def allocate(
     batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
     first_last_bits: Annotated[int, typer.Option(metavar="2..8", help="Widths in the first and the last layer.")] = 8,
     residual_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of what additions read and make.")] = 8,
+    weight_grid: Annotated[
+        str, typer.Option(metavar="symmetric|asymmetric", help="Asymmetric: one zero point for each weight scale.")
+    ] = "symmetric",
     tie: Annotated[bool, typer.Option("--tie", help="The same widths where results meet in an addition.")] = False,
     loss: Annotated[
         str, typer.Option(metavar="noise|kl|cross_entropy", help="Roundings' noise, or measured on the integers.")
@@ -80,6 +83,7 @@ def allocate(
             batch=batch,
             first_last_bits=first_last_bits,
             residual_bits=residual_bits,
+            weight_grid=weight_grid,
             tie=tie,
             loss=loss,
             method=method,

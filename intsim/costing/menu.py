@@ -63,6 +63,19 @@ class Menu:
     units: tuple[Unit, ...]
     uniform: Mapping[Measure, Fraction]
 
+    def at(self, pair: Pair) -> dict[Measure, Fraction]:
+        """Amounts when all layers that have a choice are at `pair`; CostError where one may not be."""
+        chosen = []
+        for unit in self.units:
+            own = unit.options[0].pair if len(unit.options) == 1 else pair
+            option = next((option for option in unit.options if option.pair == own), None)
+            if option is None:
+                raise CostError(
+                    f"layer '{unit.layers[0]}': {pair.weight_bits}/{pair.act_bits} bits are not on the menu"
+                )
+            chosen.append(option.amounts)
+        return total(chosen)
+
 
 def menu_of(
     layers: Sequence[Layer],

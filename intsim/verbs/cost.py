@@ -19,6 +19,7 @@ from intsim.verbs.execution import run
 if TYPE_CHECKING:
     import torch
 
+    from intsim.calibrate.settings import GridKind
     from intsim.costing import Allocation, Estimate, Layer, Menu, Target
     from intsim.costing.sweep import Summary
 
@@ -65,6 +66,7 @@ def menu(
     batch: int = 1,
     first_last_bits: int = 8,
     residual_bits: int = 8,
+    weight_grid: str = "symmetric",
     tie: bool = False,
     loss: str = "noise",
     method: str = "mse",
@@ -75,6 +77,7 @@ def menu(
     """What `allocate` chooses from: every pair of widths of every layer, with its costs on a target and its loss.
 
     bits            widths to choose from, for weights and for activations; the first and the last layer have no choice
+    weight_grid     as `quantize` will have it
     tie             the same widths for layers whose results meet in an addition or a concatenation
     loss            noise: what rounding puts into each layer, without a calibration; kl or cross_entropy: by how much
                     the integer network's logits move from the float network's, or from the labels, on the data
@@ -94,7 +97,13 @@ def menu(
     graph = captured(model, dataset.inputs)
     pairs = [Pair(*pair) for pair in product(bits, repeat=2)]
     texts = {name: str(value) for name, value in (options or {}).items()}
-    settings = Settings(method, first_last_bits=first_last_bits, residual_bits=residual_bits, options=texts)
+    settings = Settings(
+        method,
+        first_last_bits=first_last_bits,
+        residual_bits=residual_bits,
+        weight_grid=cast("GridKind", weight_grid),
+        options=texts,
+    )
     folder = None if sensitivities is None else Path(sensitivities)
     measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder)
     network = allocatable(graph, tuple(map(as_tensor, dataset.inputs)), pairs, settings, measurement, progress)
@@ -117,6 +126,7 @@ def allocate(
     batch: int = 1,
     first_last_bits: int = 8,
     residual_bits: int = 8,
+    weight_grid: str = "symmetric",
     tie: bool = False,
     loss: str = "noise",
     method: str = "mse",
@@ -150,6 +160,7 @@ def allocate(
         batch=batch,
         first_last_bits=first_last_bits,
         residual_bits=residual_bits,
+        weight_grid=weight_grid,
         tie=tie,
         loss=loss,
         method=method,

@@ -161,6 +161,14 @@ def test_a_stopped_calibration_resumes_to_the_same_result(graph: FloatGraph, tmp
     assert codes(resumed) == codes(whole) and resumed.metadata == whole.metadata
 
 
+def test_tuning_begins_where_the_method_ended(graph: FloatGraph, tmp_path: Path) -> None:
+    calibrated(graph, "adaquant", resume=tmp_path)
+    state = (tmp_path / "state.safetensors").read_bytes()
+    tuned = calibrated(graph, "adaquant", resume=tmp_path, tune="batchnorm")
+    assert (tmp_path / "state.safetensors").read_bytes() == state
+    assert codes(tuned) == codes(calibrated(graph, "adaquant", tune="batchnorm"))
+
+
 def test_a_folder_of_another_calibration_is_refused(graph: FloatGraph, tmp_path: Path) -> None:
     calibrated(graph, "adaquant", resume=tmp_path)
     with pytest.raises(CalibrationError, match="made with another network, other data or settings"):

@@ -124,6 +124,17 @@ def test_other_budgets_are_kept_by_the_nearest_one() -> None:
     assert result.to_dict()["nearest"] == {"energy_pj": 50}
 
 
+def test_uniform_widths_are_those_of_every_layer_that_has_a_choice() -> None:
+    def option(bits: int) -> Option:
+        return Option(Pair(bits, bits), {name: Fraction(bits) for name in MEASURES})
+
+    free, fixed = Unit(("free",), (option(3), option(8))), Unit(("fixed",), (option(8),))
+    menu = Menu(("free", "fixed"), (free, fixed), {})
+    assert menu.at(Pair(3, 3)) == {name: 8 if name == "peak" else 11 for name in MEASURES}
+    with pytest.raises(CostError, match="layer 'free': 5/5 bits are not on the menu"):
+        menu.at(Pair(5, 5))
+
+
 @given(menus(), st.sampled_from(COSTS), st.integers(2, 20))
 def test_the_front_is_that_of_brute_force(menu: Menu, cost: Measure, points: int) -> None:
     found = [(a.amounts[cost], a.amounts["loss"]) for a in pareto(menu, cost, points)]
