@@ -1,4 +1,4 @@
-"""intsim report: one page of costs for people."""
+"""intsim report: one page for people, of costs and of what roundings lose."""
 
 from __future__ import annotations
 
@@ -27,14 +27,27 @@ def report(
     ] = None,
     array: Annotated[str | None, typer.Option(metavar="RxC", help="Rows and columns instead of the targets'.")] = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Images in one go.")] = 1,
+    float_model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="The float network: draws each layer's quantization noise too; the first FILE is what others gain on.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="With --model: path/file.py:callable, a module's or an .npz.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Draw what models cost on accelerators, side by side, as one page that opens offline."""
+    """Draw what models cost on accelerators, and what they lose, side by side, as one page that opens offline."""
     from intsim.cli.console import print_json
     from intsim.verbs import report as write_report
 
     targets = target or ["systolic_ws"]
-    page = write_report(files, targets, widths=widths or (), array=array, batch=batch, output=output)
+    page = write_report(
+        files, targets, widths=widths or (), array=array, batch=batch, float_model=float_model, data=data, output=output
+    )
     size_bytes = len(page.encode())
     if json:
         print_json({"output": str(output), "bytes": size_bytes, "files": [*map(str, files)], "targets": targets})

@@ -5,6 +5,7 @@ Drawn by hand rather than by a plotting library: a script that draws them would 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,48 @@ class LogAxis:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         values = [step * 10.0**decade for decade in decades for step in steps]
         return tuple((self(value), f"{value:,.12g}") for value in values if self.low <= value <= self.high)
+
+
+@dataclass(frozen=True)
+class LinearAxis:
+    """A linear axis from `low` to `high`, which lie at the pixels `start` and `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+
+    @property
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Pixels and text of at most 12 whole numbers, 1, 2 or 5 times a power of ten apart."""
+        steps = (step * 10**decade for decade in itertools.count() for step in (1, 2, 5))
+        step = next(step for step in steps if (self.high - self.low) / step < 12)
+        values = range(math.ceil(self.low / step) * step, math.floor(self.high) + 1, step)
+        return tuple((self(value), f"{value:,}") for value in values)
+
+
+class Curve(NamedTuple):
+    """A line through dots at pixels (x, y), as SVG draws it."""
+
+    label: str
+    path: str
+    dots: tuple[tuple[float, float], ...]
+
+
+def curve(label: str, values: Sequence[float], x: LinearAxis, y: LinearAxis) -> Curve:
+    """The values of 1, 2, 3 and so on; one that is infinite interrupts the line."""
+    path, dots, pen = [], [], "M"
+    for number, value in enumerate(values, start=1):
+        if not math.isfinite(value):
+            pen = "M"
+            continue
+        dots.append((x(number), y(value)))
+        path.append(f"{pen}{x(number)} {y(value)}")
+        pen = "L"
+    return Curve(label, "".join(path), tuple(dots))
 
 
 class Point(NamedTuple):

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from intsim import __version__
 from intsim.reporting.comparison import Comparison
 from intsim.reporting.costs import Costs
+from intsim.reporting.errors import LayerErrors
 from intsim.reporting.rates import Races
 
 
@@ -15,9 +16,12 @@ def render(comparison: Comparison) -> str:
     return _page("comparison.html", comparison=comparison)
 
 
-def render_costs(costs: Costs) -> str:
-    """The page of `intsim report`, made as the other is; its figures are drawn as SVG and CSS, without a script."""
-    return _page("costs.html", costs=costs)
+def render_costs(costs: Costs, errors: LayerErrors | None = None) -> str:
+    """The page of `intsim report`, made as the other is; its figures are drawn as SVG and CSS, without a script.
+
+    errors   what the files' roundings do to each layer, where that was measured
+    """
+    return _page("costs.html", costs=costs, errors=errors)
 
 
 def render_rates(page: Races) -> str:

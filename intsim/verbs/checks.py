@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intsim.data import Dataset
 from intsim.errors import InputError
 from intsim.ir.file import Model, write_atomically
 from intsim.progress import Progress, silent
@@ -15,6 +14,7 @@ from intsim.verbs.arguments import Data, as_model, captured, dataset_of, needs_t
 if TYPE_CHECKING:
     import torch
 
+    from intsim.ir.float_graph import FloatGraph
     from intsim.verification import Certificate, Report
 
 
@@ -36,7 +36,8 @@ def verify(
 
     checked, dataset = as_model(model), dataset_of(data)
     if float_model is not None:
-        _expect_made_from(checked, float_model, dataset)
+        needs_torch("comparing with a float model")
+        expect_made_from(checked, captured(float_model, dataset.inputs))
     return verify_model(checked, dataset.inputs, sample=sample, threads=threads, progress=progress)
 
 
@@ -54,12 +55,11 @@ def prove(model: str | Path | Model, *, output: str | Path | None = None, progre
     return certificate
 
 
-def _expect_made_from(model: Model, reference: str | torch.nn.Module, dataset: Dataset) -> None:
+def expect_made_from(model: Model, network: FloatGraph) -> None:
     """InputError unless the network has the layers with weights that the model has."""
-    needs_torch("verify with a float model")
     layers = {} if model.quantized is None else model.quantized.weights
     ours = {name: layer.weight.codes.shape for name, layer in layers.items()}
-    theirs = {node.name: node.arrays["weight"].shape for node in captured(reference, dataset.inputs).weighted}
+    theirs = {node.name: node.arrays["weight"].shape for node in network.weighted}
     for name in [*ours, *theirs]:
         if ours.get(name) != theirs.get(name):
             found = f"{ours.get(name, 'absent')} in the file, {theirs.get(name, 'absent')} in the network"

@@ -1,4 +1,4 @@
-"""A page that shows what models cost, side by side."""
+"""A page that shows what models cost and what their roundings lose, side by side."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 from intsim.errors import InputError
 from intsim.ir.file import Model, write_atomically
-from intsim.verbs.arguments import as_model, is_topology, writable
+from intsim.verbs.arguments import Data, as_model, captured, dataset_of, is_topology, needs_torch, writable
+from intsim.verbs.checks import expect_made_from
 from intsim.verbs.cost import layers_on
 
 if TYPE_CHECKING:
+    import torch
+
     from intsim.costing import Target
+    from intsim.reporting.errors import LayerErrors
+
+IMAGES_TO_COMPARE = 64
+"""Images for an error in decibels: a mean over all values of a layer, so more change only its last digit."""
 
 
 def report(
@@ -23,12 +30,18 @@ def report(
     widths: Sequence[str | Path] = (),
     array: str | None = None,
     batch: int = 1,
+    float_model: str | torch.nn.Module | None = None,
+    data: Data | None = None,
     output: str | Path | None = None,
 ) -> str:
     """One HTML page, without a script or anything from the net: what each model costs on each target, side by side.
 
+    With the float network that they were made from, and data, also what roundings do to each layer: for the gain of a
+    method, let the first model be the plainly rounded one.
+
     models, targets, array, batch   as `estimate` takes them
     widths                          of `estimate`, each of which every model gets in place of its own
+    float_model, data               as `layer_errors` takes them, both or neither
     output                          .html file to write
     """
     from intsim.costing import estimate as estimate_layers
@@ -37,6 +50,8 @@ def report(
 
     if not models or not targets:
         raise InputError("a report needs at least one model and at least one target")
+    if (float_model is None) != (data is None):
+        raise InputError("errors of layers are those of data against the float network: give both, or neither")
     path = None if output is None else writable(output)
     machines = _distinct_targets(targets)
     loaded = [model if is_topology(model) else as_model(model) for model in models]
@@ -51,10 +66,34 @@ def report(
             label = name if chosen is None else f"{name} at {chosen}"
             cases.append(Case(label, machine, layers, estimate_layers(layers, machine, array, batch)))
         sections.append(Section(machine, tuple(cases)))
-    page = render_costs(Costs(tuple(sections)))
+    errors = None if float_model is None or data is None else layer_errors(models, float_model, data)
+    page = render_costs(Costs(tuple(sections)), errors)
     if path is not None:
         write_atomically(path, page.encode())
     return page
+
+
+def layer_errors(models: Sequence[str | Path | Model], float_model: str | torch.nn.Module, data: Data) -> LayerErrors:
+    """The signal to quantization noise of every layer of every model.
+
+    float_model   the network that the models were made from: another one is refused
+    data          float32 images, of which the first 64 are looked at
+    """
+    from intsim.benchmark.accuracy import float_layers, layer_sqnr
+    from intsim.reporting.errors import LayerErrors
+
+    needs_torch("comparing with a float model")
+    images = dataset_of(data).first(IMAGES_TO_COMPARE)
+    graph = captured(float_model, images.inputs)
+    wanted = float_layers(graph, images.inputs)
+    files = {}
+    for name, model in zip(_distinct_names(models), models, strict=True):
+        if is_topology(model):
+            raise InputError(f"{name}: a topology has no weights, so its layers compute nothing to compare")
+        loaded = as_model(model)
+        expect_made_from(loaded, graph)
+        files[name] = layer_sqnr(loaded.graph, images.inputs, wanted)
+    return LayerErrors(len(images), files)
 
 
 def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
