@@ -204,28 +204,18 @@ def settle_activations(trained: Trained, p: float) -> dict[str, str]:
     returns  what changed, for the metadata
     Nothing happens to a unit whose roundings are hard already, which fit the exponents as they are.
     """
-    import torch
-
     from intsim.calibrate.power_of_two import PowerOfTwoActivation, PowerOfTwoWeight
 
     unit = trained.simulation
     if any(isinstance(module, PowerOfTwoWeight) and module.hard for module in unit.trainables):
         return {}
-    inputs = [x[:SEARCHED_IMAGES] for x in trained.inputs]
-    targets = [y[:SEARCHED_IMAGES] for y in trained.targets]
-
-    def error() -> float:
-        with torch.no_grad():
-            results = unit.run(inputs)
-        return sum(float((y - t).abs().pow(p).mean()) for y, t in zip(results, targets, strict=True))
-
     notes = {}
     for node in unit.nodes:
         module = unit.simulation.activations.get(node.name)
         if isinstance(module, PowerOfTwoActivation) and module.trained:
             learned, errors = module.exponent, dict[int, float]()
             for module.exponent in (learned, learned - 1, learned + 1):
-                errors[module.exponent] = error()
+                errors[module.exponent] = trained.error(SEARCHED_IMAGES, p)
             module.exponent = min(errors, key=lambda exponent: errors[exponent])
             notes[f"exponent.{node.name}"] = f"{module.exponent} (learned {learned})"
     return notes

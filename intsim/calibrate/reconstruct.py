@@ -9,7 +9,7 @@ go on from where earlier ones ended, so a unit of the whole network may follow u
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -80,6 +80,21 @@ class Trained:
     simulation: UnitSimulation
     inputs: Sequence[Tensor]
     targets: Sequence[Tensor]
+
+    def error(self, images: int, norm: float = 2.0, rounded: Collection[str] | None = None) -> float:
+        """Mean |y^ - y|**norm over the first images, targets added up.
+
+        rounded  layers with rounded weights and inputs; None stands for all
+        """
+        inputs, targets = ([x[:images] for x in tensors] for tensors in (self.inputs, self.targets))
+        at_once, total = _images_at_once(inputs, targets), 0.0
+        for start in range(0, len(inputs[0]), at_once):
+            rows = slice(start, start + at_once)
+            with torch.no_grad():
+                results = self.simulation.run([x[rows] for x in inputs], rounded=rounded)
+            for y, target in zip(results, targets, strict=True):
+                total += float(_power(y - target[rows], norm).sum()) / target.numel()
+        return total
 
 
 Measure = Callable[[Trained], Mapping[str, str]]
@@ -191,7 +206,7 @@ def _train(
     mix = _mix(training.drop, generator) if training.drop else None
     losses: list[float] = []
     good = [deepcopy(module.state_dict()) for module in modules]
-    size = min(training.batch, max(FEWEST, POSITIONS // max(x[0, 0].numel() for x in (*inputs, *targets))))
+    size = min(training.batch, _images_at_once(inputs, targets))
     for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), size, generator)):  # noqa: B905
         share = iteration / training.iterations
         for group in optimiser.param_groups:
@@ -231,9 +246,16 @@ def sum_of(terms: Iterable[Tensor]) -> Tensor:
 def _distance(y: Tensor, target: Tensor, norm: float) -> Tensor:
     """|y - target|**norm, summed over channels and averaged over the rest (methods.md, 0.3)."""
     channels = y.shape[1] if y.dim() > 1 else 1
-    error = y - target
-    powers = error.square() if norm == 2 else error.abs().pow(norm)
-    return powers.mean() * channels
+    return _power(y - target, norm).mean() * channels
+
+
+def _power(error: Tensor, norm: float) -> Tensor:
+    return error.square() if norm == 2 else error.abs().pow(norm)
+
+
+def _images_at_once(inputs: Iterable[Tensor], targets: Iterable[Tensor]) -> int:
+    """Images of a unit with enough positions, and few enough for the memory."""
+    return max(FEWEST, POSITIONS // max(x[0, 0].numel() for x in (*inputs, *targets)))
 
 
 def _batches(images: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:

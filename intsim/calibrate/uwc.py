@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -83,20 +82,10 @@ def uwc(problem: Problem, options: UwcOptions) -> Decision:
 
 def cross_term(trained: Trained) -> dict[str, str]:
     """E_joint - sum E_i + (layers - 1) E_0 of a trained unit of several layers, in its results' squared units."""
-    import torch
-
     layers = trained.unit.layers
     if not 1 < len(layers) <= MEASURED_LAYERS:
         return {}
-    inputs = [x[:MEASURED_IMAGES] for x in trained.inputs]
-
-    def error(rounded: Collection[str]) -> float:
-        results = trained.simulation.run(inputs, rounded=rounded)
-        pairs = zip(results, trained.targets, strict=True)
-        return sum(float((y - target[:MEASURED_IMAGES]).square().mean()) for y, target in pairs)
-
-    with torch.no_grad():
-        alone = sum(error([layer]) for layer in layers)
-        joint = error(layers)
-        value = joint - alone + (len(layers) - 1) * error([])
+    alone = sum(trained.error(MEASURED_IMAGES, rounded=[layer]) for layer in layers)
+    joint, none = (trained.error(MEASURED_IMAGES, rounded=rounded) for rounded in (layers, ()))
+    value = joint - alone + (len(layers) - 1) * none
     return {f"cross_term.{trained.unit.name}": f"{value:.4g} of {joint:.4g}"}

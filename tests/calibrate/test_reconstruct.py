@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from intsim.calibrate import METHODS, quantize_graph
+from intsim.calibrate import METHODS, quantize_graph, reconstruct, uwc
+from intsim.calibrate.reconstruct import Trained
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.values import Values
 from intsim.errors import CalibrationError
@@ -112,6 +113,22 @@ def test_the_cross_term_of_a_unit_is_noted(graph: FloatGraph) -> None:
     (noted,) = (metadata[key] for key in metadata if key.startswith("cross_term."))
     term, total = map(float, noted.split(" of "))
     assert np.isfinite(term) and total > 0
+
+
+def test_a_units_error_is_that_of_all_images_at_once(graph: FloatGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs: list[tuple[float, float]] = []
+
+    def note(trained: Trained) -> Mapping[str, str]:
+        with torch.no_grad():
+            results = trained.simulation.run([x[:50] for x in trained.inputs])
+        whole = sum(float((y - t[:50]).abs().pow(1.5).mean()) for y, t in zip(results, trained.targets, strict=True))
+        pairs.append((trained.error(50, 1.5), whole))
+        return {}
+
+    monkeypatch.setattr(reconstruct, "POSITIONS", 1000)  # some images of this network
+    monkeypatch.setattr(uwc, "cross_term", note)
+    calibrated(graph, "uwc", QUICK)
+    assert pairs and all(parts == pytest.approx(whole, rel=1e-5) for parts, whole in pairs)
 
 
 def test_the_integers_are_what_was_simulated(graph: FloatGraph, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from intsim.calibrate import Settings, quantize_graph
+from intsim.calibrate import Settings, quantize_graph, statistics
 from intsim.calibrate.method import METHODS, Decision, Problem
 from intsim.calibrate.observers import observe
 from intsim.calibrate.options import NoOptions
@@ -135,6 +135,18 @@ def test_bias_tuning_brings_logits_nearer_and_is_deterministic() -> None:
     first, second = tune(problem, start), tune(problem, start)
     assert divergence(first) < 0.95 * divergence(start)
     assert all((first.biases[name] == second.biases[name]).all() for name in first.biases)
+
+
+def test_bias_tuning_does_not_depend_on_the_images_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_of(residual_network(), Settings(weight_bits=3, act_bits=8, tune="bias"), images=100)
+    start = decided(problem)
+    found = []
+    for at_once in (7, 50):
+        monkeypatch.setattr(statistics, "IMAGES_AT_ONCE", at_once)
+        found.append(tune(problem, start).biases)
+    units = float_moments(problem)
+    for name, few in found[0].items():
+        assert (np.abs(few - found[1][name]) < 1e-3 * units[name].deviation).all(), name
 
 
 def test_bias_tuning_needs_logits() -> None:
