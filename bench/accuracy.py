@@ -198,6 +198,9 @@ def rows() -> list[Row]:
         for method in (PLAIN, "adaquant"):
             add("mobilenet", method, weight_bits, act_bits)
     add("mobilenet", "uwc", 4, 4, peer="adaquant")
+    for method in ("adaquant", "uwc"):  # there is no BatchNorm that says what its statistics were
+        untuned = Calibrated("mobilenet", method, 4, 4)
+        table += [replace(untuned, tune=tune, peer=untuned.name) for tune in ("bias", "both")]
     add("mobilenet", PLAIN, 2, 4, "pow2")
     add("mobilenet", "rapq", 2, 4, "pow2")
     return table
