@@ -27,8 +27,9 @@ def adaquant(problem: Problem, options: AdaQuantOptions) -> Decision:
     """The weights may move by any number of steps, unlike AdaRound's (methods.md, section 3).
 
     Ours: the loss is taken behind the activation and the addition, zero points of weights stay, the ranges of
-    activations are scale and integer zero point, every image's input is the quantized one in sequential mode, and
-    learning rates are in units of the quantization step, because the released ones fit 8 bits alone.
+    activations are scale and integer zero point, every image's input is the quantized one in sequential mode, batches
+    of large feature maps have fewer images, and learning rates are in units of the quantization step, because the
+    released ones fit 8 bits alone.
     Source: Hubara et al. 2021, arXiv 2006.10518, and its code.
     """
     from intsim.calibrate.reconstruct import Stage, Training, reconstruct

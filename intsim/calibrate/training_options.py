@@ -13,6 +13,7 @@ class TrainingOptions:
 
     Rates are changes per iteration (Adam's) at the start of a cosine to 0: of weights and zero points in quantization
     steps, of scales in shares of themselves, of biases in units of what rounding the layer's inputs does to its result.
+    An iteration has `batch` images, fewer where feature maps are larger than 32x32, whose positions blur less.
     raises  CalibrationError for counts below 1 and rates below 0
     """
 
