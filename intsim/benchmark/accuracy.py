@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,6 @@ from numpy.typing import NDArray
 from intsim.backends import load_backend
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.graph import Graph
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
@@ -46,13 +42,13 @@ def float_layers(graph: FloatGraph, inputs: tuple[NDArray[np.float32], ...]) -> 
     """What every layer with weights computes in the float network, by name."""
     from intsim.frontend.execute import as_tensor, run_float
 
-    layers, found = {node.name for node in graph.weighted}, {}
-
-    def keep(name: str, value: Tensor) -> None:
-        if name in layers:
-            found[name] = value.numpy()
-
-    run_float(graph, *map(as_tensor, inputs), visit=keep)
+    layers = {node.name for node in graph.weighted}
+    found: dict[str, NDArray[np.float32]] = {}
+    run_float(
+        graph,
+        *map(as_tensor, inputs),
+        visit=lambda name, value: found.update({name: value.numpy()}) if name in layers else None,
+    )
     return found
 
 

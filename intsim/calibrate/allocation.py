@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from intsim.calibrate import quantize_graph
 from intsim.calibrate.observers import Observation, check_inputs, observe
 from intsim.calibrate.place import Placed, place
-from intsim.calibrate.sensitivity import Loss, LossKind, Variants, measure_sensitivities
+from intsim.calibrate.sensitivity import Loss, LossKind, Variants, measure_sensitivities, rank_allocations
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair, layers_of, noise_sensitivities
+from intsim.costing.menu import Ranking, Sensitivities
 from intsim.ir.float_graph import CONTRACTIONS, FloatGraph
 from intsim.ir.graph import Graph
 from intsim.lower import lower
@@ -33,11 +34,13 @@ class Measurement:
     kind     kl or cross_entropy
     labels   of the calibration data, for cross_entropy
     folder   where measured losses are kept
+    ranked   random allocations that are measured too, for how well the losses rank them
     """
 
     kind: LossKind
     labels: NDArray[np.int64] | None = None
     folder: Path | None = None
+    ranked: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,12 @@ class Allocatable:
 
     graph           integers at 8 bits
     sensitivities   loss of every layer with weights at each pair of widths that it may have
+    ranking         how well the losses rank random allocations, where that was measured
     """
 
     graph: Graph
-    sensitivities: Mapping[str, Mapping[tuple[int, int], float]]
+    sensitivities: Sensitivities
+    ranking: Ranking | None = None
 
 
 def allocatable(
@@ -78,7 +83,10 @@ def allocatable(
         variants = Variants(graph, inputs, settings, {bits for pair in pairs for bits in pair}, progress)
         names = [node.name for node in weighted if node.name not in ends]
         table = measure_sensitivities(variants, loss, names, pairs, measurement.folder, progress)
-        return Allocatable(lower(variants.quantized({})), table)
+        ranking = None
+        if measurement.ranked:
+            ranking = rank_allocations(variants, loss, table, measurement.ranked, settings.seed, progress)
+        return Allocatable(lower(variants.quantized({})), table, ranking)
     settings = replace(settings, method="minmax", options={})  # no calibration: only its types count
     widths = layer_widths(graph, settings)
     placed = place(graph, widths, settings)

@@ -29,6 +29,7 @@ from intsim.calibrate.place import place
 from intsim.calibrate.settings import LayerWidths, Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair
+from intsim.costing.menu import Ranking, Sensitivities
 from intsim.errors import CalibrationError, one_of
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.quantized import QuantizedGraph
@@ -152,6 +153,30 @@ def measure_sensitivities(
         table[layer] = {pair: max(rise, 0.0) for pair, rise in rises.items()}
         progress("measuring", done, len(layers))
     return table
+
+
+def rank_allocations(
+    variants: Variants, loss: Loss, table: Sensitivities, count: int, seed: int = 0, progress: Progress = silent
+) -> Ranking:
+    """Measure random allocations, and compare their order with that of what the table predicts for them.
+
+    table   of `measure_sensitivities`; each layer draws one of its pairs, all alike probable
+    Exact:  an allocation's predicted loss is the sum of its layers' rises; tau-b
+    Source: Kendall 1938
+    """
+    from scipy.stats import kendalltau
+
+    if count < 2:
+        raise CalibrationError(f"an order needs at least 2 allocations, got {count}")
+    random = np.random.default_rng(seed)
+    predicted, measured = [], []
+    for done in range(1, count + 1):
+        drawn = {layer: list(pairs)[random.integers(len(pairs))] for layer, pairs in table.items()}
+        predicted.append(sum(table[layer][pair] for layer, pair in drawn.items()))
+        measured.append(loss(variants.quantized({layer: LayerWidths(*pair) for layer, pair in drawn.items()})))
+        progress("measuring random allocations", done, count)
+    found = kendalltau(predicted, measured)
+    return Ranking(count, float(found.statistic), float(found.pvalue))
 
 
 class Measurements:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,6 +63,10 @@ def allocate(
     sensitivities: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keeps measured losses; a stopped run goes on from it.")
     ] = None,
+    rank: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Measure N random allocations too: how well the loss ranks them.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     json: Json = False,
 ) -> int:
     """Choose the widths of every layer: the least loss within all budgets, proven optimal."""
@@ -89,6 +94,8 @@ def allocate(
             method=method,
             options=parse_assignments(options or []),
             sensitivities=sensitivities,
+            ranked=rank,
+            seed=seed,
             progress=progress,
         )
     best = allocate_widths(choices, limits, measure)
@@ -97,11 +104,18 @@ def allocate(
     if output is not None and best.status == "optimal":
         write_widths(output, best)
     if json:
-        print_json(best.to_dict() | ({"front": [point.to_dict() for point in front]} if pareto else {}))
+        document = best.to_dict() | ({"front": [point.to_dict() for point in front]} if pareto else {})
+        print_json(document | ({"ranking": asdict(choices.ranking)} if choices.ranking else {}))
     elif best.status == "optimal":
         _print(best)
     else:
         print(best.message)
+    if choices.ranking and not json:
+        ranking = choices.ranking
+        print(
+            f"  Kendall's tau {ranking.tau:.2f} (p {ranking.p:.1g}) between predicted and measured loss "
+            f"of {ranking.allocations} random allocations"
+        )
     if front and not json:
         _print_front(front, cost)
     return 0 if best.status == "optimal" else INFEASIBLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -72,6 +73,8 @@ def menu(
     method: str = "mse",
     options: Mapping[str, object] | None = None,
     sensitivities: str | Path | None = None,
+    ranked: int = 0,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> Menu:
     """What `allocate` chooses from: every pair of widths of every layer, with its costs on a target and its loss.
@@ -83,6 +86,8 @@ def menu(
                     the integer network's logits move from the float network's, or from the labels, on the data
     method, options calibrate the networks whose loss is measured
     sensitivities   folder that keeps measured losses: a stopped run goes on, the next allocation measures nothing
+    ranked          random allocations to measure too: `Menu.ranking` is how well the losses rank them
+    seed            of everything random
     """
     needs_torch("allocate")
     from intsim.calibrate.allocation import Measurement, allocatable, meeting_layers
@@ -102,16 +107,20 @@ def menu(
         first_last_bits=first_last_bits,
         residual_bits=residual_bits,
         weight_grid=cast("GridKind", weight_grid),
+        seed=seed,
         options=texts,
     )
+    if ranked and loss == "noise":
+        raise InputError("only measured losses can be ranked: choose the loss kl or cross_entropy")
     folder = None if sensitivities is None else Path(sensitivities)
-    measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder)
+    measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder, ranked)
     network = allocatable(graph, tuple(map(as_tensor, dataset.inputs)), pairs, settings, measurement, progress)
     ties = [[name for name in group if name in network.sensitivities] for group in meeting_layers(graph)] if tie else []
     machine = load_target(target) if isinstance(target, str | Path) else target
     # What stays on the chip at 8 bits stays there at fewer; what then fits too is not counted.
     layers = resident_layers(layers_of(network.graph), network.graph, machine, batch)
-    return menu_of(layers, network.sensitivities, machine, array=array, batch=batch, ties=ties)
+    choices = menu_of(layers, network.sensitivities, machine, array=array, batch=batch, ties=ties)
+    return replace(choices, ranking=network.ranking)
 
 
 def allocate(

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kendalltau
 from torch.nn import functional as F
 
 from intsim.calibrate import Settings, quantize_graph
-from intsim.calibrate.sensitivity import Loss, Measurements, Variants, measure_sensitivities
+from intsim.calibrate.sensitivity import Loss, Measurements, Variants, measure_sensitivities, rank_allocations
 from intsim.calibrate.settings import LayerWidths
 from intsim.costing import Pair, allocate, layers_of, menu_of
 from intsim.costing.budget import Budget
@@ -142,16 +141,24 @@ def test_the_program_finds_what_brute_force_finds(
     assert float(dual.amounts[name]) == pytest.approx(least)  # type: ignore[index]
 
 
-def test_predicted_losses_rank_random_allocations(
+def test_the_loss_ranks_random_allocations(
     variants: Variants, loss: Loss, table: dict[str, dict[tuple[int, int], float]]
 ) -> None:
-    random = np.random.default_rng(0)
-    predicted, measured = [], []
-    for _ in range(25):
-        pairs = {layer: PAIRS[random.integers(len(PAIRS))] for layer in LAYERS}
-        predicted.append(sum(table[layer][pair] for layer, pair in pairs.items()))
-        measured.append(loss(variants.quantized({layer: LayerWidths(*pair) for layer, pair in pairs.items()})))
-    assert kendalltau(predicted, measured).statistic > 0.5
+    found = rank_allocations(variants, loss, table, 40)
+    assert found.allocations == 40
+    assert found.tau > 0.5 and found.p < 1e-4
+    assert found == rank_allocations(variants, loss, table, 40)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tau_is_that_of_the_orders(table: dict[str, dict[tuple[int, int], float]], sign: int) -> None:
+    class Sums:
+        """Networks whose loss is what the table predicts, or the opposite."""
+
+        def quantized(self, widths: dict[str, LayerWidths]) -> float:
+            return sum(table[layer][w.weight_bits, w.act_bits] for layer, w in widths.items())  # type: ignore[index]
+
+    assert rank_allocations(Sums(), lambda loss: sign * loss, table, 10).tau == pytest.approx(sign)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_measured_is_one_line(images: torch.Tensor) -> None:

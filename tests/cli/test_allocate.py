@@ -68,6 +68,14 @@ def test_measured_losses_are_kept_for_the_next_allocation(intsim, tmp_path):
     assert file.read_text() == lines
 
 
+def test_how_well_the_loss_ranks_random_allocations(intsim, tmp_path):
+    measured = (*ON, "--bits", "2,8", "--loss", "kl", "--sensitivities", tmp_path, "--rank", 4)
+    found = intsim("allocate", *measured, "--json").json["ranking"]
+    assert found["allocations"] == 4
+    assert -1 <= found["tau"] <= 1 and 0 <= found["p"] <= 1
+    assert f"Kendall's tau {found['tau']:.2f}" in intsim("allocate", *measured).out
+
+
 def test_what_nothing_meets_is_status_1_and_no_file(intsim, tmp_path):
     file = tmp_path / "widths.toml"
     result = intsim("allocate", *ON, "--budget", "cycles=0.01", "-o", file)
@@ -83,6 +91,8 @@ def test_what_nothing_meets_is_status_1_and_no_file(intsim, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--rank", "5"), "only measured losses can be ranked"),
+        (("--loss", "kl", "--rank", "1"), "at least 2 allocations"),
         (("--budget", "cycle=0.5"), "did you mean 'cycles'"),
         (("--budget", "size=300"), "no unit"),
         (("--loss", "klu"), "did you mean 'kl'"),
