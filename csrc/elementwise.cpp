@@ -35,6 +35,23 @@ void take_larger(uint8_t* __restrict to, const uint8_t* __restrict from, int64_t
     for (int64_t i = 0; i < count; ++i) to[i] = std::max(to[i], from[i]);
 }
 
+// to = rint(clip(from / scale)) - lowest. Clipping to integers commutes with rounding, and once |v| < 2^22 adding 1.5 *
+// 2^23 rounds to nearest even.
+void quantize_row(const float* __restrict from, uint8_t* __restrict to, int64_t count, float scale, float lowest,
+                  float highest) {
+    constexpr float kRound = 12582912.0f;
+    const int32_t offset = static_cast<int32_t>(lowest);
+    for (int64_t i = 0; i < count; ++i) {
+        const float v = from[i] / scale;
+        const float raised = v > lowest ? v : lowest, clipped = raised < highest ? raised : highest;
+        to[i] = static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - offset);
+    }
+}
+
+void spread_bytes(const uint8_t* __restrict from, uint8_t* __restrict to, int64_t count, int64_t stride) {
+    for (int64_t i = 0; i < count; ++i) to[i * stride] = from[i];
+}
+
 // to = from - offset, modulo 256; the bits that any of the results has. `from` and `to` are the same or apart.
 uint8_t move_bytes(const uint8_t* from, uint8_t* to, int64_t count, uint8_t offset) {
     uint8_t seen = 0;
@@ -98,22 +115,13 @@ void quantize(const float* x, float scale, int64_t low, int64_t high, const Byte
     require(std::isfinite(scale) && scale > 0, "quantize: scale ", scale, " is not positive");
     require(low >= -(1 << 21) && high <= (1 << 21) && low <= high && high - low <= out.max_byte, "quantize: levels ",
             low, "..", high, " do not fit");
-    // Clipping to integers commutes with rounding, and once |v| < 2^22 adding this constant rounds to nearest even.
-    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
-    const float lowest = static_cast<float>(low), highest = static_cast<float>(high);
     const int64_t area = out.height * out.width;
     each_row(out.batch, out.height, out.width * out.channels, threads, [=, &out](int64_t image, int64_t y) {
         uint8_t* bytes = reinterpret_cast<uint8_t*>(scratch(out.width));
         for (int64_t c = 0; c < out.channels; ++c) {
             const float* row = x + (image * out.channels + c) * area + y * out.width;
-            for (int64_t i = 0; i < out.width; ++i) {
-                const float v = row[i] / scale;
-                const float clipped = v > lowest ? (v < highest ? v : highest) : lowest;
-                bytes[i] =
-                    static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - static_cast<int32_t>(low));
-            }
-            uint8_t* to = out.pixel(image, y, 0) + c;
-            for (int64_t i = 0; i < out.width; ++i) to[i * out.pixel_stride] = bytes[i];
+            quantize_row(row, bytes, out.width, scale, static_cast<float>(low), static_cast<float>(high));
+            spread_bytes(bytes, out.pixel(image, y, 0) + c, out.width, out.pixel_stride);
         }
     });
 }
