@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "check.h"
+#include "even_thresholds.h"
 #include "threshold_buckets.h"
 
 namespace intsim {
@@ -278,6 +279,11 @@ void Epilogue::prepare(const ThresholdSpec& spec, const Bounds& bounds) {
         for (int64_t t : comparison.above) in_int16 = in_int16 && t >= -32768 && t <= 32766;
     }
 
+    if (auto lines = line_through_thresholds(comparisons, blocks_, spec.out.min, bounds.low, bounds.high)) {
+        data_ = std::move(*lines);
+        use(EpilogueKind::kLine, std::get<std::vector<LineBlock>>(data_));
+        return;
+    }
     if (auto buckets = bucket_thresholds(comparisons, blocks_, spec.out.min, in_int16 ? 1 : 2)) {
         entries_ = std::move(buckets->entries), data_ = std::move(buckets->blocks);
         use(EpilogueKind::kBuckets, std::get<std::vector<BucketBlock>>(data_));

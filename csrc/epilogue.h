@@ -95,7 +95,7 @@ private:
     std::vector<ChannelBlock> blocks_;
     std::variant<std::vector<ScaleBlock<int32_t>>, std::vector<ScaleBlock<int64_t>>, std::vector<HighWordBlock>,
                  std::vector<FloatBlock<float>>, std::vector<FloatBlock<double>>, std::vector<ThresholdBlock>,
-                 std::vector<BucketBlock>>
+                 std::vector<BucketBlock>, std::vector<LineBlock>>
         data_;
     std::vector<int32_t> thresholds_, entries_;
     std::vector<int16_t> thresholds16_;

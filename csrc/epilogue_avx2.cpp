@@ -129,6 +129,17 @@ void float64(const EpilogueArgs& args) {
     each_two_rows(args, 0, 255, round);
 }
 
+void line(const EpilogueArgs& args) {
+    const LineBlock& block = *static_cast<const LineBlock*>(args.block);
+    const __m256 scale[2] = {_mm256_load_ps(block.scale), _mm256_load_ps(block.scale + 8)};
+    const __m256 offset[2] = {_mm256_load_ps(block.offset), _mm256_load_ps(block.offset + 8)};
+    const auto round = [&](const int32_t* acc, int half) {
+        const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(load(acc + 8 * half)), scale[half]);
+        return _mm256_cvtps_epi32(_mm256_add_ps(scaled, offset[half]));
+    };
+    each_two_rows(args, block.low, block.high, round);
+}
+
 // Counts of 16 channels as words, in order, to bytes base +- count; the packer proved that they lie in 0..255.
 void store_counts(__m256i counts, const ThresholdBlock& block, uint8_t* out, int64_t channels) {
     const __m256i flip =
@@ -241,6 +252,7 @@ constexpr EpilogueRow kRows[] = {
     {{"epilogue_u8s32_buckets_avx2_2x16", "epilogue", "buckets", "avx2", 2, 16, 8, 32},
      EpilogueKind::kBuckets,
      buckets},
+    {{"epilogue_u8s32_line_avx2_2x16", "epilogue", "line", "avx2", 2, 16, 8, 32}, EpilogueKind::kLine, line},
 };
 
 }  // namespace

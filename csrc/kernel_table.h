@@ -145,6 +145,13 @@ struct alignas(64) FloatBlock {
     int32_t zero;
 };
 
+// byte = clip(rint(float(acc) * scale + offset), low, high), ties to even; every operation rounds to float, and int32
+// holds what is clipped.
+struct alignas(64) LineBlock {
+    float scale[16], offset[16];
+    int32_t low, high;  // bytes
+};
+
 // byte = base + (descending ? -1 : 1) * #{ k : acc > thresholds[k] }
 struct alignas(64) ThresholdBlock {
     int32_t base[16];
@@ -222,7 +229,7 @@ struct StripRow {
 // kShift: ScaleBlock<int32_t> whose multipliers are 1. kHighWord: HighWordBlock. kMultiplier: ScaleBlock<int64_t> with
 // 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kFloat32 and kFloat64:
 // FloatBlock of float, whose `before` is 0, and of double. kThreshold16: every threshold in -32768..32766. kHighWord:
-// nothing is subtracted below zero. kBuckets: BucketBlock.
+// nothing is subtracted below zero. kBuckets: BucketBlock. kLine: LineBlock.
 enum class EpilogueKind {
     kShift,
     kHighWord,
@@ -234,6 +241,7 @@ enum class EpilogueKind {
     kThreshold16,
     kThreshold32,
     kBuckets,
+    kLine,
 };
 struct EpilogueRow {
     KernelInfo info;

@@ -223,6 +223,18 @@ void scale_float(const EpilogueArgs& args) {
         }
 }
 
+void line(const EpilogueArgs& args) {
+    constexpr float kRound = 12582912.0f;
+    const LineBlock& block = *static_cast<const LineBlock*>(args.block);
+    const float low = static_cast<float>(block.low), high = static_cast<float>(block.high);
+    for (int64_t row = 0; row < args.rows; ++row)
+        for (int64_t c = 0; c < args.channels; ++c) {
+            const float v = static_cast<float>(args.acc[row * args.acc_stride + c]) * block.scale[c] + block.offset[c];
+            const float clipped = v > low ? (v < high ? v : high) : low;
+            args.out[row * args.out_stride + c] = static_cast<uint8_t>((clipped + kRound) - kRound);
+        }
+}
+
 void threshold(const EpilogueArgs& args) {
     const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
     for (int64_t row = 0; row < args.rows; ++row) {
@@ -360,6 +372,7 @@ constexpr EpilogueRow kEpilogues[] = {
     {{"epilogue_u8s32_buckets_portable_1x16", "epilogue", "buckets", "portable", 1, 16, 8, 32},
      EpilogueKind::kBuckets,
      buckets},
+    {{"epilogue_u8s32_line_portable_1x16", "epilogue", "line", "portable", 1, 16, 8, 32}, EpilogueKind::kLine, line},
 };
 
 constexpr AddRow kAdds[] = {

@@ -241,6 +241,37 @@ def test_many_thresholds(isa: str, bits: int, reach: int, spacing: str, seed: in
         np.testing.assert_array_equal(codes, np.sum(below if down else above, axis=1))
 
 
+@given(
+    isa=st.sampled_from(ISAS),
+    bits=st.integers(3, 6),
+    spacing=st.floats(0.2, 3000),
+    start=st.floats(-4000, 4000),
+    reach=st.sampled_from([20, 1000, 1 << 24, (1 << 31) - 1]),
+    moved=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_even_thresholds(isa: str, bits: int, spacing: float, start: float, reach: int, moved: bool, seed: int) -> None:
+    """As uniform quantizers have them, both directions, on and beside every threshold; some are out of reach."""
+    rng = np.random.default_rng(seed)
+    count = (1 << bits) - 1
+    steps = spacing * rng.uniform(0.5, 2, (17, 1))
+    thresholds = np.ceil(start * rng.uniform(-1, 1, (17, 1)) + steps * np.arange(count)).astype(np.int64)
+    if moved:
+        thresholds[rng.integers(0, 17), rng.integers(0, count)] += 1  # a line must not hide it
+        thresholds.sort(axis=1)
+    strict, descending = rng.integers(0, 2, (2, 17))
+    beside = (thresholds[:, None] + np.arange(-2, 3)[:, None]).reshape(17, -1)
+    acc = np.clip(np.hstack([beside, np.full((17, 2), [-reach, reach])]), -reach, reach).T
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTSIM_ISA", isa)
+        spec = native.ThresholdSpec(thresholds, np.zeros(17, np.int64), strict, descending, bits, 0)
+        result = requantize(spec, acc, bits, -reach, reach)
+    for column, row, side, down, codes in zip(acc.T, thresholds, strict, descending, result.T, strict=True):
+        above = column[:, None] > row if side else column[:, None] >= row
+        below = column[:, None] < row if side else column[:, None] <= row
+        np.testing.assert_array_equal(codes, np.sum(below if down else above, axis=1))
+
+
 EPILOGUES = [kernel for kernel in native.kernels() if kernel.op == "epilogue"]
 
 
@@ -256,10 +287,13 @@ def test_every_epilogue_kernel_behind_a_convolution(
     bias = np.zeros(37, np.int64)
     acc, top = convolve(x, weights, bias), (1 << act_bits) - 1
     rounding = "gemmlowp_double" if kernel.scheme == "highwordsigned" else "half_even"
-    if kernel.scheme == "buckets" and act_bits < 6:
-        pytest.skip("few thresholds are counted")
-    if kernel.scheme == "buckets":
-        thresholds = np.linspace(acc.min() + 1, acc.max() - 1, top).astype(np.int64) + rng.integers(-1, 2, (37, 1))
+    if (kernel.scheme == "buckets" and act_bits < 6) or (kernel.scheme == "line" and not 3 <= act_bits <= 5):
+        pytest.skip("few thresholds are counted, and many need not be on a line")
+    if kernel.scheme in ("buckets", "line"):
+        thresholds = np.ceil(np.linspace(acc.min() + 1, acc.max() - 1, top)).astype(np.int64)
+        thresholds = thresholds + rng.integers(-1, 2, (37, 1))
+        if kernel.scheme == "buckets":
+            thresholds[:, ::2] += 3  # not evenly spaced
         flags = rng.integers(0, 2, (2, 37))
         spec = native.ThresholdSpec(thresholds, bias, *flags, act_bits, 0)
         rows = thresholds[:, :, None, None, None]
