@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "check.h"
 #include "scratch.h"
@@ -76,6 +77,14 @@ void each_planar(const Images<T>& images, int threads, const Visit& visit) {
     });
 }
 
+// What is left of `shift` bits after as many as fit have gone into the multiplier, for values up to `magnitude` to be
+// shifted by; nothing where they leave int32.
+std::optional<int32_t> shift_into(int64_t& multiplier, int64_t shift, int64_t magnitude) {
+    for (; shift > 0 && fits_int32(2 * multiplier); --shift) multiplier *= 2;
+    if (magnitude > INT32_MAX >> std::min<int64_t>(shift, 31)) return std::nullopt;
+    return static_cast<int32_t>(shift);
+}
+
 // One channel of a block by high words; false where a shift cannot be raised to 32, or rounding asks for the sign. The
 // sum lies in low..high.
 bool fill_high_word(AddHighWordBlock& block, int c, const AddSpec& spec, int64_t channel, int64_t low, int64_t high) {
@@ -88,8 +97,11 @@ bool fill_high_word(AddHighWordBlock& block, int c, const AddSpec& spec, int64_t
     const __int128 base =
         terms.base + static_cast<__int128>(rounding.zero_point - rounding.out.min) * (int64_t{1} << shift);
     const __int128 offset = spec.offset[channel] * factor;
-    const __int128 a = spec.multiplier_a[channel] * factor, b = spec.multiplier_b[channel] * factor;
-    if (a != static_cast<int32_t>(a) || b != static_cast<int32_t>(b)) return false;
+    int64_t a = spec.multiplier_a[channel], b = spec.multiplier_b[channel];
+    const auto left_a =
+        shift_into(a, shift - spec.shift[channel], std::max(std::abs(spec.a_low), std::abs(spec.a_high)));
+    const auto left_b = shift_into(b, shift - spec.shift[channel], 255);
+    if (!left_a || !left_b) return false;
     // Sums of products alone, with the offset, and with the base: the extremes bound them all.
     const __int128 least = low * factor, most = high * factor;
     for (const __int128 value :
@@ -99,6 +111,7 @@ bool fill_high_word(AddHighWordBlock& block, int c, const AddSpec& spec, int64_t
     // Without parity nothing is asked of x alone, so the base takes the offset in.
     const bool parity = terms.odd_term != 0;
     block.multiplier_a[c] = static_cast<int32_t>(a), block.multiplier_b[c] = static_cast<int32_t>(b);
+    block.left_a[c] = *left_a, block.left_b[c] = *left_b;
     block.offset[odd][c / 2] = static_cast<int64_t>(parity ? offset : 0);
     block.base[odd][c / 2] = static_cast<int64_t>(parity ? base : base + offset);
     block.shift64[odd][c / 2] = shift;

@@ -63,9 +63,9 @@ void add64_pixels(const AddArgs& args, const AddBlock<int64_t>& block) {
 struct Lanes {
     __m256i even, odd;
 };
-Lanes lanes(const int32_t* from) { return {load(from), load(from + 1)}; }  // one more than 8 is read
-Lanes lanes(const uint8_t* from) {
-    const __m256i all = load8(from);
+template <class T>
+Lanes lanes(const T* from, const int32_t* left) {
+    const __m256i all = _mm256_sllv_epi32(load8(from), load(left));
     return {all, _mm256_srli_epi64(all, 32)};
 }
 
@@ -77,7 +77,8 @@ void add_high_word_pixels(const AddArgs& args, const AddHighWordBlock& block) {
 #pragma GCC unroll 2
         for (int half = 0; half < 2; ++half) {
             const int at = 8 * half, place = 4 * half;
-            const Lanes x = lanes(a + pixel * args.a_stride + at), y = lanes(args.b + pixel * args.b_stride + at);
+            const Lanes x = lanes(a + pixel * args.a_stride + at, block.left_a + at),
+                        y = lanes(args.b + pixel * args.b_stride + at, block.left_b + at);
             __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x.even, load(block.multiplier_a + at)),
                                             _mm256_mul_epi32(y.even, load(block.multiplier_b + at)));
             __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(x.odd, load(block.multiplier_a + at + 1)),

@@ -181,10 +181,12 @@ struct alignas(64) AddBlock {
     RoundingBlock<T> rounding;
 };
 
-// The same by high words, where every shift is at least 32 and no rounding asks for the sign:
+// The same by high words, where every shift is at least 32 and no rounding asks for the sign. To raise it, operands
+// are shifted left where multipliers have no more room: x = multiplier_a * (a << left_a) + ... + offset;
 // byte = clip((x + base + ((x >> shift) & odd_term)) >> shift, low, high); the zero point is in the base.
 struct alignas(64) AddHighWordBlock {
     int32_t multiplier_a[17], multiplier_b[17];
+    int32_t left_a[16], left_b[16];
     int32_t shift[16];                                // less 32
     int64_t offset[2][8], base[2][8], shift64[2][8];  // of channels 0, 2, ... and of 1, 3, ...
     int32_t low, high;                                // bytes

@@ -287,8 +287,9 @@ void add_high_word(const AddArgs& args) {
         for (int64_t c = 0; c < args.channels; ++c) {
             const int64_t offset = block.offset[c % 2][c / 2];
             const int64_t base = block.base[c % 2][c / 2];
-            const int64_t x = int64_t{block.multiplier_a[c]} * a[pixel * args.a_stride + c] +
-                              int64_t{block.multiplier_b[c]} * args.b[pixel * args.b_stride + c] + offset;
+            const int64_t x =
+                int64_t{block.multiplier_a[c]} * a[pixel * args.a_stride + c] * (1 << block.left_a[c]) +
+                int64_t{block.multiplier_b[c]} * args.b[pixel * args.b_stride + c] * (1 << block.left_b[c]) + offset;
             const int shift = 32 + block.shift[c];
             const int64_t value = (x + base + ((x >> shift) & block.odd_term)) >> shift;
             args.out[pixel * args.out_stride + c] = static_cast<uint8_t>(value < block.low    ? block.low

@@ -64,15 +64,16 @@ ADDS = [kernel for kernel in native.kernels() if kernel.op == "add"]
 def test_every_addition_kernel_is_used(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel follows from the multipliers; 37 channels are two blocks and a tail."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
-    multiplier, shift = {"int32": (3, 2), "highword": (1 << 29, 31), "int64": (1 << 30, 30), "wide": (1 << 30, 2)}[
+    multiplier, shift = {"int32": (3, 2), "highword": (3 << 28, 30), "int64": (1 << 30, 30), "wide": (1 << 30, 2)}[
         kernel.scheme
     ]
+    rounding = "half_away" if kernel.scheme == "int64" else "half_even"
     accumulators = kernel.weight_bits == 32
     rng = np.random.default_rng(0)
     a = rng.integers(-1000, 1000, (3, 37, 4, 5)) if accumulators else rng.integers(0, 256, (3, 37, 4, 5))
     b, ones = rng.integers(0, 256, (3, 37, 4, 5)), np.ones(37, np.int64)
     add = native.Add(
-        "add", ones * multiplier, ones * -multiplier, ones * 0, ones * shift, "half_even", 0, False, 0, 255, 8, 0,
+        "add", ones * multiplier, ones * -multiplier, ones * 0, ones * shift, rounding, 0, False, 0, 255, 8, 0,
         accumulators, -1000 if accumulators else 0, 1000,
     )  # fmt: skip
     assert add.kernel == kernel.name
