@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -76,13 +77,16 @@ class Row(ABC):
 
     @property
     def name(self) -> str:
-        method = "".join([self.method, *(f":{name}={value}" for name, value in self.options.items())])
         tuned = "" if self.tune == "none" else f"+{self.tune}"
-        return f"{self.network}.{method}{tuned}.w{self.weight_bits}a{self.act_bits}.{self.scales}"
+        return f"{self.network}.{self.label}{tuned}.w{self.weight_bits}a{self.act_bits}.{self.scales}"
 
     @property
-    def untuned(self) -> Row:
-        """The row whose training this one shares."""
+    def label(self) -> str:
+        return "".join([self.method, *(f":{name}={value}" for name, value in self.options.items())])
+
+    @property
+    def origin(self) -> Row:
+        """The row whose training or measurements this one shares."""
         return replace(self, tune="none")
 
     @abstractmethod
@@ -133,12 +137,23 @@ class Trained(Row):
         )
 
 
+@dataclass(frozen=True)
 class Allocated(Calibrated):
-    """`intsim allocate`, then `intsim quantize --widths`: the least loss within what uniform bits cost.
+    """`intsim allocate`, then `intsim quantize --widths`: the least loss within what the row's bits cost everywhere.
 
-    The budgets are the size and the bit operations of the row's weight and activation bits in every layer, so that both
-    averages are those of its peer. The loss is the divergence of the logits, measured.
+    within   the budgets: size alone leaves activations free, up to the widest choice; with bit operations, wider
+             activations in one layer are paid for by another. The loss is the divergence of the logits, measured.
     """
+
+    within: tuple[Measure, ...] = ("size",)
+
+    @property
+    def label(self) -> str:
+        return ":".join((self.method, *self.within))
+
+    @property
+    def origin(self) -> Row:
+        return replace(self, tune="none", within=("size",))
 
     def integers(self, network: Network, seed: int, state: Path) -> Model:
         from intsim.costing import Pair, allocate
@@ -155,11 +170,9 @@ class Allocated(Calibrated):
             method=PLAIN,
             sensitivities=state,
         )
-        measures: tuple[Measure, ...] = ("size", "bops")
         uniform = choices.at(Pair(self.weight_bits, self.act_bits))
-        best = allocate(choices, [Budget(measure, uniform[measure]) for measure in measures])
-        state.mkdir(parents=True, exist_ok=True)
-        widths = state / "widths.toml"
+        best = allocate(choices, [Budget(measure, uniform[measure]) for measure in self.within])
+        widths = state / f"{self.name}.toml"
         write_widths(widths, best)
         return self.quantized(network, PLAIN, seed, widths=widths)
 
@@ -189,9 +202,9 @@ def rows() -> list[Row]:
         fixed = Calibrated("resnet20", "rapq", weight_bits, act_bits, "pow2", options={"exponents": "fixed"})
         rapq = replace(fixed, options={}, peer=fixed.name)
         table += [fixed, rapq, replace(rapq, tune="batchnorm", peer=rapq.name)]
-    for tune in ("none", "batchnorm"):
+    for within, tune in product((("size",), ("size", "bops")), ("none", "batchnorm")):
         uniform = Calibrated("resnet20", PLAIN, 3, 3, tune=tune)
-        table.append(Allocated("resnet20", "allocate", 3, 3, tune=tune, peer=uniform.name))
+        table.append(Allocated("resnet20", "allocate", 3, 3, tune=tune, peer=uniform.name, within=within))
     lsq = Trained("resnet20", "lsq", 2, 2, "threshold")
     table += [lsq, Trained("resnet20", "n2uq", 2, 2, "threshold", peer=lsq.name)]
     for weight_bits, act_bits in ((6, 6), (4, 4), (2, 4)):
@@ -217,7 +230,7 @@ def measure(row: Row, seed: int, out: Path, network: Network) -> dict[str, Any]:
     from intsim.ir.file import save
     from intsim.verification import prove, verify
 
-    state = out / "state" / f"{row.untuned.name}.{seed}"
+    state = out / "state" / f"{row.origin.name}.{seed}"
     state.parent.mkdir(exist_ok=True)
     resumed, start = state.exists(), time.perf_counter()
     model = row.integers(network, seed, state)

@@ -10,5 +10,5 @@ def test_rows_have_names_of_their_own_and_peers_before_them() -> None:
     for row in rows():
         assert row.name not in seen
         assert not row.peer or row.peer in seen, row
-        assert row.untuned.name == row.name or row.untuned.name in seen, row
+        assert row.origin.name == row.name or row.origin.name in seen, row
         seen.add(row.name)
