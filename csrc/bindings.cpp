@@ -41,6 +41,8 @@ Halo to_halo(const Sides& sides) { return {sides[0], sides[1], sides[2], sides[3
 std::optional<Scheme> parse_scheme(const std::optional<std::string>& name) {
     if (!name) return std::nullopt;
     for (const auto& [scheme, known] : {std::pair{Scheme::kA16, "a16"},
+                                        {Scheme::kA16X4, "a16x4"},
+                                        {Scheme::kW16X8, "w16x8"},
                                         {Scheme::kW16, "w16"},
                                         {Scheme::kLut, "lut"},
                                         {Scheme::kLutOdd, "lutodd"},
@@ -70,7 +72,7 @@ py::array_t<Element> new_planar(const Images<T>& images) {
 std::shared_ptr<Conv> make_conv(const std::string& name, const Int64Array& weights, const Int64Array& bias,
                                 int64_t in_channels, const Pair& stride, const Pair& dilation, int64_t groups,
                                 int act_bits, const std::optional<EpilogueSpec>& epilogue,
-                                const std::optional<std::string>& scheme) {
+                                const std::optional<std::string>& scheme, bool one_pixel) {
     require(weights.ndim() == 4, "'", name, "': weights have ", weights.ndim(), " dimensions, expected (O, I, KH, KW)");
     ConvSpec spec;
     spec.name = name;
@@ -78,7 +80,7 @@ std::shared_ptr<Conv> make_conv(const std::string& name, const Int64Array& weigh
     spec.kernel_height = weights.shape(2), spec.kernel_width = weights.shape(3);
     spec.stride_y = stride[0], spec.stride_x = stride[1];
     spec.dilation_y = dilation[0], spec.dilation_x = dilation[1];
-    spec.act_bits = act_bits;
+    spec.act_bits = act_bits, spec.one_pixel = one_pixel;
     spec.weights = to_vector(weights), spec.bias = to_vector(bias);
     const Method method = scheme == "winograd" ? Method::kWinograd : Method::kFastest;
     const std::optional<Scheme> forced = method == Method::kWinograd ? std::nullopt : parse_scheme(scheme);
@@ -244,7 +246,7 @@ void bind_conv(py::module_& module) {
     py::class_<Conv, std::shared_ptr<Conv>>(module, "Conv", "A convolution or linear layer, packed once.")
         .def(py::init(&make_conv), "name"_a, "weights"_a, "bias"_a, "in_channels"_a, "stride"_a = Pair{1, 1},
              "dilation"_a = Pair{1, 1}, "groups"_a = 1, "act_bits"_a = 8, "epilogue"_a = py::none(),
-             "scheme"_a = py::none())
+             "scheme"_a = py::none(), "one_pixel"_a = false)
         .def(
             "run",
             [run](const Conv& conv, const ByteImages& in, const Sides& padding, int pad_byte, const ByteImages& out,

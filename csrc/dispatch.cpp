@@ -75,7 +75,8 @@ const AddRow& find_add(AddKind kind) {
 }
 
 const OperandRow& find_operands(Scheme scheme) {
-    return find(&KernelTable::operands, [=](const OperandRow& row) { return row.scheme == scheme; });
+    const Scheme form = scheme == Scheme::kW16X8 ? Scheme::kW16 : scheme;  // whose operands are the same
+    return find(&KernelTable::operands, [=](const OperandRow& row) { return row.scheme == form; });
 }
 
 const LookupRow& find_lookup() {

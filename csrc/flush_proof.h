@@ -31,6 +31,9 @@ constexpr int64_t step_quads(Scheme scheme) {
 constexpr bool is_signed_lut(Scheme scheme) { return scheme == Scheme::kLutOdd || scheme == Scheme::kLutSign; }
 constexpr bool is_lut(Scheme scheme) { return scheme == Scheme::kLut || is_signed_lut(scheme); }
 
+// w16 in one form or another: int32 from the first product.
+constexpr bool is_w16(Scheme scheme) { return scheme == Scheme::kW16 || scheme == Scheme::kW16X8; }
+
 using Quad = std::array<std::array<int32_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
 
 class FlushProof {

@@ -21,6 +21,11 @@ alignas(32) constexpr uint8_t kOneBytes[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 
 alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2,
                                                 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2};
 
+alignas(32) constexpr uint8_t kNibbles[32] = {15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+                                              15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
+alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1,
+                                                  0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
+
 // clang-format off
 
 // EACH_ROW_<MR>(f): f(low accumulator, high accumulator, address of the row's operand), for rows p + {0, 1, 2} * stride
@@ -81,6 +86,20 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
     A16_WIDEN(high) ADD_TO_TILE(high)  \
     ZERO(low, high, address)
 
+// a16x4: half a panel is read, and its nibbles widened by looking them up.
+#define A16X4_QUAD(rows)                           \
+    "vmovdqa (%[panel]), %%ymm12\n"                \
+    "vmovdqa %[nibble_levels], %%ymm14\n"          \
+    "vpsrlw $4, %%ymm12, %%ymm13\n"                \
+    "vpand %[nibbles], %%ymm12, %%ymm12\n"         \
+    "vpand %[nibbles], %%ymm13, %%ymm13\n"         \
+    "vpshufb %%ymm12, %%ymm14, %%ymm12\n"          \
+    "vpshufb %%ymm13, %%ymm14, %%ymm13\n"          \
+    rows(A16_ROW)                                  \
+    "add $4, %[p]\n"                               \
+    "add $4, %[q]\n"                               \
+    "add $32, %[panel]\n"
+
 // w16: int16 times int16, pairs summed into int32. A quad is two pairs of k, 4 bytes apart in the widened operand.
 #define W16_FIRST(low, high, address) MULTIPLY_ADD("vpbroadcastd", "vpmaddwd", "vpaddd", low, high, address)
 #define W16_SECOND(low, high, address) MULTIPLY_ADD("vpbroadcastd", "vpmaddwd", "vpaddd", low, high, "4" address)
@@ -92,6 +111,19 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
     "add $8, %[p]\n"          \
     "add $8, %[q]\n"          \
     "sub $-128, %[panel]\n"
+// w16x8: the same from bytes.
+#define LOAD_WIDENED(low, high)                  \
+    "vpmovsxbw " low "(%[panel]), %%ymm12\n"     \
+    "vpmovsxbw " high "(%[panel]), %%ymm13\n"
+#define W16X8_QUAD(rows)        \
+    LOAD_WIDENED("0", "16")     \
+    rows(W16_FIRST)             \
+    LOAD_WIDENED("32", "48")    \
+    rows(W16_SECOND)            \
+    "add $8, %[p]\n"            \
+    "add $8, %[q]\n"            \
+    "add $64, %[panel]\n"
+
 // a32: as a16, but 16-bit sums are widened and added to int32 registers after every step. Steps of 2 and 4 quads have 4
 // rows, so that ymm8..15 are free; quads that are left over go one by one.
 #define A32_ADD(product, i)                                \
@@ -307,7 +339,7 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
             "vzeroupper\n"                                                                                           \
             : [run] "+&r"(run), [panel] "+&r"(panel), [count] "+&r"(count), [n] "=&r"(n), [p] "=&r"(p), [q] "=&r"(q) \
             : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [bias] "r"(tile.bias), [acc] "r"(tile.acc), [ones] "m"(kOnes),    \
-              [planes] "m"(kPlanes), [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes), [totals] "r"(totals)                                                            \
+              [planes] "m"(kPlanes), [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes), [nibbles] "m"(kNibbles), [nibble_levels] "m"(kNibbleLevels), [totals] "r"(totals)                                                            \
             : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",        \
               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");                                                 \
     }
@@ -319,6 +351,10 @@ static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes")
 #define GEMM_KERNELS(mr)                                                                                             \
     GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, START(EACH_ROW_##mr), EACH_QUAD(A16_QUAD, EACH_ROW_##mr),           \
                 EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
+    GEMM_KERNEL(gemm_a16x4_##mr, 1, EACH_ROW_##mr, START(EACH_ROW_##mr), EACH_QUAD(A16X4_QUAD, EACH_ROW_##mr),       \
+                EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
+    GEMM_KERNEL(gemm_w16x8_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(W16X8_QUAD, EACH_ROW_##mr), "",                     \
+                INT32_STORE(EACH_ROW_##mr))                                                                          \
     GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(W16_QUAD, EACH_ROW_##mr), "",                         \
                 INT32_STORE(EACH_ROW_##mr))                                                                          \
     GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                     \
@@ -353,7 +389,9 @@ STEP_KERNELS(4)
      gemm_##scheme##_##mr},
 #define GEMM_ROWS(mr)                  \
     GEMM_ROW(8, a16, kA16, mr, 16)     \
+    GEMM_ROW(4, a16x4, kA16X4, mr, 16) \
     GEMM_ROW(8, w16, kW16, mr, 16)     \
+    GEMM_ROW(8, w16x8, kW16X8, mr, 16) \
     GEMM_ROW(8, a32s1, kA32S1, mr, 16) \
     GEMM_ROW(2, lut, kLut, mr, 32) GEMM_ROW(2, lutodd, kLutOdd, mr, 32) GEMM_ROW(1, lutsign, kLutSign, mr, 32)
 #define STEP_ROWS(mr) GEMM_ROW(8, a32s2, kA32S2, mr, 16) GEMM_ROW(8, a32s4, kA32S4, mr, 16)

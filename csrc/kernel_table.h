@@ -21,6 +21,8 @@
 // *quad* (4 consecutive k) of NR channels at a time:
 //
 //     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
+//     a16x4 (gemm)     [quad][8 channels][4 k] bytes        the same in 4 bits: channels 0..7 below, 8..15 above
+//     w16x8 (gemm)     [quad][2][16 channels][2 k] int8     w16 in bytes
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
 //     lutodd (gemm)    the same, but a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
@@ -51,7 +53,7 @@
 
 namespace intsim {
 
-enum class Scheme { kA16, kW16, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kFloat32 };
+enum class Scheme { kA16, kA16X4, kW16, kW16X8, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kFloat32 };
 
 constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 

@@ -28,9 +28,26 @@ void gemm_bytes(const Tile& tile) {
 }
 
 template <int MR>
-void gemm_w16(const Tile& tile) {
+void gemm_nibbles(const Tile& tile) {
     start_with_bias<MR, 16>(tile);
-    const int16_t* panel = static_cast<const int16_t*>(tile.panel);
+    const int8_t* panel = static_cast<const int8_t*>(tile.panel);
+    for (int64_t r = 0; r < tile.run_count; ++r) {
+        const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
+        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 4, panel += 32)
+            for (int n = 0; n < 16; ++n)
+                for (int k = 0; k < 4; ++k) {
+                    const int8_t pair = panel[4 * (n % 8) + k];
+                    const int32_t weight = n < 8 ? ((pair & 15) ^ 8) - 8 : pair >> 4;
+                    for (int row = 0; row < MR; ++row)
+                        tile.acc[16 * row + n] += operand[row * tile.row_stride + k] * weight;
+                }
+    }
+}
+
+template <int MR, class Weight>
+void gemm_words(const Tile& tile) {
+    start_with_bias<MR, 16>(tile);
+    const Weight* panel = static_cast<const Weight*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const char* operand = static_cast<const char*>(tile.operand) + tile.runs[r].offset;
         for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 8, panel += 64)
@@ -41,6 +58,16 @@ void gemm_w16(const Tile& tile) {
                     for (int n = 0; n < 16; ++n) tile.acc[16 * row + n] += a[k] * panel[32 * (k / 2) + 2 * n + k % 2];
             }
     }
+}
+
+template <int MR>
+void gemm_w16(const Tile& tile) {
+    gemm_words<MR, int16_t>(tile);
+}
+
+template <int MR>
+void gemm_w16_bytes(const Tile& tile) {
+    gemm_words<MR, int8_t>(tile);
 }
 
 // Bit-planes of two's complement, so the second one counts -2. As for a16, flushes mean nothing in int32.
@@ -327,7 +354,9 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
         TILE_ROW(op, weights, scheme, enumerator, 2, nr, run), TILE_ROW(op, weights, scheme, enumerator, 1, nr, run)
 
 constexpr TileRow kGemm[] = {TILE_ROWS(gemm, "s8", a16, kA16, 16, gemm_bytes),
+                             TILE_ROWS(gemm, "s4", a16x4, kA16X4, 16, gemm_nibbles),
                              TILE_ROWS(gemm, "s8", w16, kW16, 16, gemm_w16),
+                             TILE_ROWS(gemm, "s8", w16x8, kW16X8, 16, gemm_w16_bytes),
                              TILE_ROWS(gemm, "s2", lut, kLut, 32, gemm_lut),
                              TILE_ROWS(gemm, "s2", lutodd, kLutOdd, 32, gemm_lutodd),
                              TILE_ROWS(gemm, "s1", lutsign, kLutSign, 32, gemm_lutsign),

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "check.h"
+#include "dispatch.h"
 #include "flush_proof.h"
 
 namespace intsim {
@@ -17,6 +18,8 @@ constexpr Cost cost_of(Scheme scheme) {
     switch (scheme) {
         case Scheme::kA16:
             return {8, 0, 12};
+        case Scheme::kA16X4:
+            return {9.5, 0, 12};
         case Scheme::kA32S1:
             return {12.6, 0, 0};
         case Scheme::kA32S2:
@@ -29,12 +32,22 @@ constexpr Cost cost_of(Scheme scheme) {
         case Scheme::kLutSign:
             return {3.7, 22, 44};
         case Scheme::kW16:
+        case Scheme::kW16X8:
         case Scheme::kFloat32:
             break;
     }
     return {16, 0, 0};
 }
 constexpr double kTableCost = 0.6;  // of one activation's part of a table
+
+// Panels of so many bytes do not stay in the second cache: reading them takes longer than widening denser ones.
+constexpr int64_t kStreamed = 1 << 18;
+
+// Whether an instruction set that has one scheme has the other, so that the second one is not the portable kernel.
+bool same_isa(Scheme a, Scheme b) {
+    const auto isa = [](Scheme scheme) { return std::string(find_tiles(TileOp::kGemm, scheme).info->isa); };
+    return isa(a) == isa(b);
+}
 
 // One stretch of contiguous bytes in the input, before it is cut by flushes.
 struct Segment {
@@ -77,8 +90,8 @@ public:
 
     std::optional<PackedWeights> dense() {
         const bool lut = is_lut(scheme_);
-        const bool words = scheme_ == Scheme::kW16;
-        const int64_t limit = lut ? 2 : words ? 32768 : 128;
+        const bool words = is_w16(scheme_);
+        const int64_t limit = lut ? 2 : scheme_ == Scheme::kA16X4 ? 8 : scheme_ == Scheme::kW16 ? 32768 : 128;
         if (is_signed_lut(scheme_)) {
             if (!fits_signed_lut()) return std::nullopt;
         } else if (!weights_within(-limit, limit - 1)) {
@@ -175,7 +188,7 @@ private:
     }
 
     void allocate(int64_t bytes) {
-        packed_.data_ = allocate_aligned<char>(bytes);
+        packed_.data_ = allocate_aligned<char>(bytes), packed_.bytes_ = bytes;
         std::memset(packed_.data_.get(), 0, static_cast<size_t>(bytes));
     }
 
@@ -194,7 +207,9 @@ private:
         return quad;
     }
 
-    int64_t quad_bytes() const { return scheme_ == Scheme::kW16 ? 128 : scheme_ == Scheme::kLutSign ? 32 : 64; }
+    int64_t quad_bytes() const {
+        return scheme_ == Scheme::kW16 ? 128 : scheme_ == Scheme::kLutSign || scheme_ == Scheme::kA16X4 ? 32 : 64;
+    }
 
     bool fill_dense(Panel& panel) {
         char* to = packed_.data_.get() + panel.data;
@@ -228,8 +243,12 @@ private:
     // The layouts of kernel_table.h.
     void write(int64_t outputs, const Quad& quad, int64_t parity, char* to) const {
         if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
-        if (!is_lut(scheme_) && scheme_ != Scheme::kW16) {
-            const int32_t* weights = quad[0].data();
+        const int32_t* weights = quad[0].data();
+        if (scheme_ == Scheme::kA16X4) {
+            for (int i = 0; i < 32; ++i) to[i] = static_cast<char>((weights[i] & 15) | weights[32 + i] << 4);
+            return;
+        }
+        if (!is_lut(scheme_) && !is_w16(scheme_)) {
             for (int i = 0; i < 64; ++i) to[i] = static_cast<char>(weights[i]);
             return;
         }
@@ -237,8 +256,11 @@ private:
         for (int n = 0; n < packed_.panel_channels; ++n)
             for (int k = 0; k < 4; ++k) {
                 const int64_t weight = quad[n][k];
+                const int place = 32 * (k / 2) + 2 * n + k % 2;
                 if (scheme_ == Scheme::kW16)
-                    words[32 * (k / 2) + 2 * n + k % 2] = static_cast<int16_t>(weight);
+                    words[place] = static_cast<int16_t>(weight);
+                else if (scheme_ == Scheme::kW16X8)
+                    to[place] = static_cast<char>(weight);
                 else
                     for (int plane = 0; plane < 2; ++plane)
                         to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
@@ -349,6 +371,11 @@ PackedWeights pack_fastest(const ConvSpec& spec) {
         pack_fastest(spec, {Scheme::kLutSign, Scheme::kLut, Scheme::kLutOdd, Scheme::kA16, Scheme::kA32S4,
                             Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16});
     require(fastest.has_value(), "'", spec.name, "': weight levels leave int16");
+    if (!spec.one_pixel || fastest->bytes() < kStreamed) return std::move(*fastest);
+    for (const auto& [scheme, dense] : {std::pair{Scheme::kA16, Scheme::kA16X4}, {Scheme::kW16, Scheme::kW16X8}}) {
+        if (fastest->scheme != scheme || !same_isa(scheme, dense)) continue;
+        if (std::optional<PackedWeights> packed = pack(spec, dense)) return std::move(*packed);
+    }
     return std::move(*fastest);
 }
 

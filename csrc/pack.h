@@ -35,6 +35,7 @@ struct ConvSpec {
     int act_bits;                  // activation bytes are 0 .. 2^act_bits - 1
     std::vector<int64_t> weights;  // levels [out][in / groups][kernel_height][kernel_width]
     std::vector<int64_t> bias;     // [out], what an all-zero-byte input gives
+    bool one_pixel = false;        // of output, for each image: weights are read from memory as often as multiplied
 
     int64_t depth() const { return in_channels / groups; }
     bool depthwise() const { return groups > 1 && depth() == 1 && out_channels == groups; }
@@ -76,11 +77,13 @@ public:
     double cycles = 0;               // estimated, for 6 output pixels
 
     const void* data(const Panel& panel) const { return data_.get() + panel.data; }
+    int64_t bytes() const { return bytes_; }
     AlignedArray<char> take_data() { return std::move(data_); }
 
 private:
     friend class Packer;
     AlignedArray<char> data_;
+    int64_t bytes_ = 0;
 };
 
 // Packed for the scheme, or nothing where the weights do not fit it. A depthwise convolution has its own kernel (w16).

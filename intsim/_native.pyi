@@ -89,6 +89,7 @@ class Conv:
         act_bits: int = 8,
         epilogue: EpilogueSpec | None = None,
         scheme: str | None = None,
+        one_pixel: bool = False,
     ) -> None: ...
     def run(
         self, in_: ByteImages, padding: Sequence[int], pad_byte: int, out: ByteImages | Int32Images, threads: int

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.csrc.plain import convolve, convolve_native, native
+from tests.csrc.plain import byte_images, convolve, convolve_native, native
 
 WIDTHS = range(1, 9)
 KERNELS = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise", "strip")]
@@ -32,6 +32,11 @@ def a16_is_exact(weights: Any, act_bits: int) -> Any:
     largest = (1 << act_bits) - 1
     high, low = np.maximum(pairs, 0).sum(-1).max(), np.minimum(pairs, 0).sum(-1).min()
     return largest * high <= 32767 and largest * low >= -32768
+
+
+def a16x4_is_exact(weights: Any, act_bits: int) -> Any:
+    """The same, for weights of 4 bits."""
+    return weights.min() >= -8 and weights.max() <= 7 and a16_is_exact(weights, act_bits)
 
 
 def lut_is_exact(weights: Any, act_bits: int) -> Any:
@@ -59,6 +64,7 @@ def a32_is_exact(quads: int) -> Any:
 
 EXACT = {
     "a16": a16_is_exact,
+    "a16x4": a16x4_is_exact,
     "lut": lut_is_exact,
     "a32s1": a32_is_exact(1),
     "a32s2": a32_is_exact(2),
@@ -269,6 +275,26 @@ def test_schemes_follow_the_actual_weights() -> None:
     worst = np.full((16, 64, 3, 3), -128)
     for act_bits, scheme in ((5, "a32s4"), (6, "a32s2"), (7, "a32s1")):
         assert native.Conv("layer", worst, np.zeros(16, np.int64), 64, act_bits=act_bits).scheme == scheme
+
+
+@pytest.mark.parametrize(
+    ("weight_bits", "act_bits", "scheme"), [(8, 8, "w16x8"), (4, 4, "a16x4"), (3, 8, "a16x4"), (5, 4, "a16")]
+)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_layers_of_one_pixel_keep_their_weights_dense(
+    isa: str, weight_bits: int, act_bits: int, scheme: str, batch: int
+) -> None:
+    """Large ones only: small panels stay in the cache as they are."""
+    rng = np.random.default_rng(weight_bits)
+    x, weights, bias = random_layer(rng, act_bits, weight_bits, (batch, 1030, 1, 1), (517, 1030, 1, 1))
+    weights[0], weights[-1] = weights.min(), weights.max()
+    conv = native.Conv("layer", weights, bias, 1030, act_bits=act_bits, one_pixel=True)
+    assert conv.scheme == scheme
+    out = native.Int32Images(batch, 1, 1, 517)
+    conv.run(byte_images(x, act_bits), (0, 0, 0, 0), 0, out, 2)
+    np.testing.assert_array_equal(native.export_accumulators(out, 1), convolve(x, weights, bias))
+    small = native.Conv("layer", weights[:64, :64], bias[:64], 64, act_bits=act_bits, one_pixel=True)
+    assert small.scheme in ("a16", "w16")
 
 
 def test_accumulator_bounds_are_reached() -> None:
