@@ -245,7 +245,7 @@ private:
         if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
         const int32_t* weights = quad[0].data();
         if (scheme_ == Scheme::kA16X4) {
-            for (int i = 0; i < 32; ++i) to[i] = static_cast<char>((weights[i] & 15) | weights[32 + i] << 4);
+            for (int i = 0; i < 32; ++i) to[i] = static_cast<char>((weights[i] & 15) | (weights[32 + i] & 15) << 4);
             return;
         }
         if (!is_lut(scheme_) && !is_w16(scheme_)) {
@@ -331,14 +331,17 @@ Bounds accumulator_bounds(const ConvSpec& spec) {
     const int64_t per_output = spec.depth() * spec.kernel_height * spec.kernel_width;
     const __int128 amax = (int64_t{1} << spec.act_bits) - 1;
     for (int64_t out = 0; out < spec.out_channels; ++out) {
-        int64_t negative = 0, positive = 0, beyond = 0;
+        uint64_t negative = 0, positive = 0;  // which may wrap, where weights are `beyond` any that are packed
+        int64_t beyond = 0;
         for (int64_t i = 0; i < per_output; ++i) {
             const int64_t weight = spec.weights[out * per_output + i];
-            beyond |= weight ^ weight >> 63;  // the bits of its magnitude, which must not overflow the sums
-            negative += weight & weight >> 63, positive += weight & ~(weight >> 63);
+            beyond |= weight ^ weight >> 63;  // the bits of its magnitude
+            negative += static_cast<uint64_t>(weight & weight >> 63);
+            positive += static_cast<uint64_t>(weight & ~(weight >> 63));
         }
         const bool summed = beyond <= INT32_MAX && per_output <= INT32_MAX;
-        const __int128 low = spec.bias[out] + amax * negative, high = spec.bias[out] + amax * positive;
+        const __int128 low = spec.bias[out] + amax * static_cast<int64_t>(negative);
+        const __int128 high = spec.bias[out] + amax * static_cast<int64_t>(positive);
         require(summed && low >= INT32_MIN && high <= INT32_MAX, "'", spec.name, "': the accumulator of channel ", out,
                 " leaves int32: use fewer bits for weights or activations");
         bounds.low.push_back(static_cast<int64_t>(low)), bounds.high.push_back(static_cast<int64_t>(high));
