@@ -275,14 +275,15 @@ def print_table(table: Sequence[Row], seeds: list[int], out: Path) -> None:
         path = out / f"{name}.{seed}.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    width = max((len(row.name) for row in table), default=0)
     print(
-        f"{'row':40} {'seeds':>5} {'top-1':>6} {'p(peer)':>9} {'p(float)':>9} {'s':>7} {'GiB':>5}"
+        f"{'row':{width}} {'seeds':>5} {'top-1':>6} {'p(peer)':>9} {'p(float)':>9} {'s':>7} {'GiB':>5}"
         f" {'mismatches':>10} {'of images':>9}  proved"
     )
     for row in table:
         runs = [run for seed in seeds if (run := found(row.name, seed)) is not None]
         if not runs:
-            print(f"{row.name:40} not run")
+            print(f"{row.name:{width}} not run")
             continue
         middle = min(runs, key=lambda run: abs(run["top1"] - median(r["top1"] for r in runs)))
         right, peer = bits_of(middle, "right"), found(row.peer, middle["seed"]) if row.peer else None
@@ -293,7 +294,7 @@ def print_table(table: Sequence[Row], seeds: list[int], out: Path) -> None:
         mismatches, images = (sum(run[key] for run in runs) for key in ("mismatches", "verified_images"))
         proved = "yes" if all(run["proved"] for run in runs) else "NO"
         print(
-            f"{row.name:40} {len(runs):5} {100 * middle['top1']:6.2f} {against:>9} {floats:>9} {time_text:>7}"
+            f"{row.name:{width}} {len(runs):5} {100 * middle['top1']:6.2f} {against:>9} {floats:>9} {time_text:>7}"
             f" {peak / 2**30:5.1f} {mismatches:10} {images:9}  {proved}"
         )
 
