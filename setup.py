@@ -36,6 +36,7 @@ if SANITIZE:
 # A file named *_<isa>.cpp is compiled for that instruction set, and only where the machine has the architecture.
 # Its code runs after a check at run time, so the file must not instantiate templates or inline functions that others
 # share: the linker keeps one copy for all, which may be the one that only a newer processor can run.
+MACHINE = platform.machine()
 X86, ARM = {"x86_64", "amd64"}, {"aarch64", "arm64"}
 INSTRUCTION_SETS = {
     "avx2": (X86, ["-mavx2", "-mfma", "-mbmi2"]),
@@ -44,13 +45,13 @@ INSTRUCTION_SETS = {
 }
 
 
-def isa_flags(source: str | Path) -> list[str] | None:
-    """The further flags that `source` needs by its name; None where this machine's architecture cannot run it."""
+def isa_flags(source: str | Path, machine: str = MACHINE) -> list[str] | None:
+    """The further flags that `source` needs by its name; None where the machine's architecture cannot run it."""
     isa = Path(source).stem.rpartition("_")[2]
     if isa not in INSTRUCTION_SETS:
         return []
     architectures, flags = INSTRUCTION_SETS[isa]
-    return flags if platform.machine().lower() in architectures else None
+    return flags if machine.lower() in architectures else None
 
 
 def newer_than_object(obj: str, source: str) -> bool:

@@ -49,7 +49,8 @@ std::optional<Scheme> parse_scheme(const std::optional<std::string>& name) {
                                         {Scheme::kLutSign, "lutsign"},
                                         {Scheme::kA32S1, "a32s1"},
                                         {Scheme::kA32S2, "a32s2"},
-                                        {Scheme::kA32S4, "a32s4"}})
+                                        {Scheme::kA32S4, "a32s4"},
+                                        {Scheme::kDot, "dot"}})
         if (*name == known) return scheme;
     require(false, "no scheme is named '", *name, "'");
     return std::nullopt;

@@ -5,17 +5,32 @@
 
 #include "check.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace intsim {
 namespace {
 
-// The row that matches in the active table, else in the portable one, which has a row of every kind.
+// The row that matches in the active table, else in the first of those it builds on.
 template <class Row, class Matches>
 const Row& find(const Rows<Row>* KernelTable::* kind, const Matches& matches) {
-    for (const KernelTable* table : {&active_table(), &kPortableKernels})
+    for (const KernelTable* table = &active_table(); table != nullptr; table = table->base)
         for (int i = 0; table->*kind != nullptr && i < (table->*kind)->count; ++i)
             if (matches((table->*kind)->first[i])) return (table->*kind)->first[i];
     throw std::logic_error("no portable kernel of this kind");
 }
+
+#if defined(__aarch64__)
+bool has_dot_product() {
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+    return true;  // all of Apple's processors have it
+#endif
+}
+#endif
 
 template <class Row>
 void append(const Rows<Row>* rows, std::vector<KernelInfo>& all) {
@@ -27,8 +42,10 @@ void append(const Rows<Row>* rows, std::vector<KernelInfo>& all) {
 std::vector<const KernelTable*> runnable_tables() {
     std::vector<const KernelTable*> tables;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-        tables.push_back(&kAvx2Kernels);
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    if (avx2) tables.push_back(&kAvx2Kernels);
+#elif defined(__aarch64__)
+    if (has_dot_product()) tables.push_back(&kNeonKernels);
 #endif
     tables.push_back(&kPortableKernels);
     return tables;
@@ -49,7 +66,7 @@ const KernelTable& active_table() {
 
 TileKernels find_tiles(TileOp op, Scheme scheme) {
     TileKernels found;
-    for (const KernelTable* table : {&active_table(), &kPortableKernels}) {
+    for (const KernelTable* table = &active_table(); table != nullptr; table = table->base) {
         const Rows<TileRow>* rows = op == TileOp::kGemm ? table->gemm : table->depthwise;
         for (int i = 0; rows != nullptr && i < rows->count; ++i) {
             const TileRow& row = rows->first[i];
@@ -60,6 +77,12 @@ TileKernels find_tiles(TileOp op, Scheme scheme) {
         if (found.max_rows > 0) return found;  // never rows of two tables
     }
     throw std::logic_error("no portable tile kernel of this scheme");
+}
+
+std::vector<SchemeCost> scheme_costs() {
+    const KernelTable* table = &active_table();
+    while (table->costs == nullptr) table = table->base;
+    return {table->costs->first, table->costs->first + table->costs->count};
 }
 
 const StripRow& find_strip() {

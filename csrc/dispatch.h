@@ -24,6 +24,9 @@ struct TileKernels {
     int max_rows = 0;
 };
 TileKernels find_tiles(TileOp op, Scheme scheme);
+// Of the schemes among which the fastest is chosen, the cheapest quad first.
+std::vector<SchemeCost> scheme_costs();
+
 const StripRow& find_strip();
 const EpilogueRow& find_epilogue(EpilogueKind kind);
 const AddRow& find_add(AddKind kind);

@@ -34,7 +34,7 @@ void FlushProof::tally(const Quad& quad, Lanes& bytes, Lanes& words) const {
 }
 
 std::optional<Flush> FlushProof::add(const Quad& quad) {
-    if (is_w16(scheme_)) return kNoFlush;
+    if (is_w16(scheme_) || scheme_ == Scheme::kDot) return kNoFlush;
     return is_lut(scheme_) ? add_entries(quad) : add_products(quad);
 }
 

@@ -20,7 +20,10 @@
 // Panels hold the weights in the order in which the kernel eats them, one
 // *quad* (4 consecutive k) of NR channels at a time:
 //
-//     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels; so do dpbusd and sdot
+//     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels
+//     dot (gemm)       the same, and after all quads the sum of each channel's weights, [16 channels] int32: vpdpbusd
+//                      multiplies unsigned by signed bytes, but sdot signed ones, and what moving activations by 128
+//                      takes away is 128 times that sum
 //     a16x4 (gemm)     [quad][8 channels][4 k] bytes        the same in 4 bits: channels 0..7 below, 8..15 above
 //     w16x8 (gemm)     [quad][2][16 channels][2 k] int8     w16 in bytes
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
@@ -46,14 +49,15 @@
 // Narrow lanes. Scheme a16 adds products in 16-bit lanes, lut adds table entries in bytes and these in 16-bit lanes,
 // for as long as the actual weights prove that no lane can overflow: a run's `flush` says which lanes the packer found
 // to be full after it. Schemes a32s1, s2 and s4 widen after every step of so many quads, counted from the start of a
-// run, and keep int32 in registers: for widths where a16 would have to flush all the time.
+// run, and keep int32 in registers: for widths where a16 would have to flush all the time. Scheme dot, for instruction
+// sets that add four products of bytes to an int32 at once, has no narrow lanes: it is exact for all bytes.
 #pragma once
 
 #include <cstdint>
 
 namespace intsim {
 
-enum class Scheme { kA16, kA16X4, kW16, kW16X8, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kFloat32 };
+enum class Scheme { kA16, kA16X4, kW16, kW16X8, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kDot, kFloat32 };
 
 constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
 
@@ -304,16 +308,32 @@ struct WinogradOutput {
     int32_t* acc;
     int64_t acc_step;  // elements between the four outputs
 };
+// Estimated cycles beyond those of the products: to start and end a tile of 6 rows, and to transform 16 channels of a
+// patch and of its sums.
+struct WinogradCost {
+    double tile, input, output;
+};
 struct WinogradRow {
     KernelInfo info;
+    WinogradCost cost;
     void (*to_bytes)(const WinogradInput&);
     void (*to_words)(const WinogradInput&);
     void (*to_outputs)(const WinogradOutput&);
 };
 
-// What one instruction set has. Kinds that a table lacks are taken from the portable one.
+// Estimated cycles of a gemm tile of 6 rows: of a quad, of a flush of bytes, and of a full one; and to make the operand
+// of one activation.
+struct SchemeCost {
+    Scheme scheme;
+    double quad, flush_bytes, flush_all, operand;
+};
+
+// What one instruction set has. Kinds that a table lacks are taken from its base; the portable table has a row of every
+// kind, and no base.
 struct KernelTable {
     const char* isa;
+    const KernelTable* base;
+    const Rows<SchemeCost>* costs;  // of the schemes among which the fastest is chosen, by cycles per quad and channel
     const Rows<TileRow>* gemm;
     const Rows<TileRow>* depthwise;
     const Rows<StripRow>* strips;
@@ -322,12 +342,14 @@ struct KernelTable {
     const Rows<AddRow>* adds;
     const Rows<OperandRow>* operands;
     const Rows<LookupRow>* lookups;
-    const Rows<WinogradRow>* winograd = nullptr;
+    const Rows<WinogradRow>* winograd;
 };
 
 extern const KernelTable kPortableKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Kernels;
+#elif defined(__aarch64__)
+extern const KernelTable kNeonKernels;
 #endif
 
 }  // namespace intsim

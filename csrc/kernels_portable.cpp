@@ -11,7 +11,7 @@ void start_with_bias(const Tile& tile) {
     for (int row = 0; row < MR; ++row) std::memcpy(tile.acc + NR * row, tile.bias, NR * sizeof *tile.acc);
 }
 
-// Schemes a16 and a32 without 16-bit lanes: products go straight to int32, so `flush` and steps mean nothing here.
+// Schemes a16, a32 and dot without 16-bit lanes: products go straight to int32, so `flush` and steps mean nothing here.
 template <int MR>
 void gemm_bytes(const Tile& tile) {
     start_with_bias<MR, 16>(tile);
@@ -362,7 +362,13 @@ constexpr TileRow kGemm[] = {TILE_ROWS(gemm, "s8", a16, kA16, 16, gemm_bytes),
                              TILE_ROWS(gemm, "s1", lutsign, kLutSign, 32, gemm_lutsign),
                              TILE_ROWS(gemm, "s8", a32s1, kA32S1, 16, gemm_bytes),
                              TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes),
-                             TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes)};
+                             TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes),
+                             TILE_ROWS(gemm, "s8", dot, kDot, 16, gemm_bytes)};
+// Those of AVX2, measured in layers on Zen 3: portable kernels go the ways of the others, for which they stand in.
+constexpr SchemeCost kCosts[] = {{Scheme::kLutSign, 3.7, 22, 44, 0.6}, {Scheme::kLut, 7.4, 14, 44, 0.6},
+                                 {Scheme::kLutOdd, 7.4, 14, 44, 0.6},  {Scheme::kA16, 8, 0, 12, 0},
+                                 {Scheme::kA32S4, 9.6, 0, 0, 0},       {Scheme::kA32S2, 11.2, 0, 0, 0},
+                                 {Scheme::kA32S1, 12.6, 0, 0, 0},      {Scheme::kW16, 16, 0, 0, 0}};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
 constexpr StripRow kStrip = {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, strip_w16};
@@ -447,6 +453,7 @@ constexpr OperandRow kOperands[] = {
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
 
 constexpr WinogradRow kWinograd = {{"winograd_u8s32_f2x2_portable_1x16", "winograd", "f2x2", "portable", 1, 16, 8, 32},
+                                   {80, 70, 70},
                                    winograd_input<uint8_t>,
                                    winograd_input<int16_t>,
                                    winograd_output};
@@ -456,6 +463,7 @@ constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
     return {rows, N};
 }
 
+constexpr Rows<SchemeCost> kCostRows = rows_of(kCosts);
 constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
 constexpr Rows<StripRow> kStripRows = {&kStrip, 1};
 constexpr Rows<TileRow> kRoofRows = {&kRoof, 1};
@@ -467,7 +475,8 @@ constexpr Rows<WinogradRow> kWinogradRows = {&kWinograd, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable",     &kGemmRows, &kDepthwiseRows, &kStripRows,  &kRoofRows,
-                                      &kEpilogueRows, &kAddRows,  &kOperandRows,   &kLookupRows, &kWinogradRows};
+const KernelTable kPortableKernels = {"portable",      nullptr,       &kCostRows,   &kGemmRows,
+                                      &kDepthwiseRows, &kStripRows,   &kRoofRows,   &kEpilogueRows,
+                                      &kAddRows,       &kOperandRows, &kLookupRows, &kWinogradRows};
 
 }  // namespace intsim

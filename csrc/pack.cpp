@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "check.h"
 #include "dispatch.h"
@@ -10,35 +11,12 @@
 namespace intsim {
 namespace {
 
-// Cycles on Zen 3 for a tile of 6 rows, measured in layers: of a quad, of a flush of bytes, and of a full one.
-struct Cost {
-    double quad, flush_bytes, flush_all;
-};
-constexpr Cost cost_of(Scheme scheme) {
-    switch (scheme) {
-        case Scheme::kA16:
-            return {8, 0, 12};
-        case Scheme::kA16X4:
-            return {9.5, 0, 12};
-        case Scheme::kA32S1:
-            return {12.6, 0, 0};
-        case Scheme::kA32S2:
-            return {11.2, 0, 0};
-        case Scheme::kA32S4:
-            return {9.6, 0, 0};
-        case Scheme::kLut:
-        case Scheme::kLutOdd:
-            return {7.4, 14, 44};
-        case Scheme::kLutSign:
-            return {3.7, 22, 44};
-        case Scheme::kW16:
-        case Scheme::kW16X8:
-        case Scheme::kFloat32:
-            break;
-    }
-    return {16, 0, 0};
+// Of the instruction set in use; nothing for a scheme that is only taken where it is forced.
+SchemeCost cost_of(Scheme scheme) {
+    for (const SchemeCost& cost : scheme_costs())
+        if (cost.scheme == scheme) return cost;
+    return {scheme, 0, 0, 0, 0};
 }
-constexpr double kTableCost = 0.6;  // of one activation's part of a table
 
 // Panels of so many bytes do not stay in the second cache: reading them takes longer than widening denser ones.
 constexpr int64_t kStreamed = 1 << 18;
@@ -86,7 +64,7 @@ bool fits_strips(const ConvSpec& spec) {
 
 class Packer {
 public:
-    Packer(const ConvSpec& spec, Scheme scheme) : spec_(spec), scheme_(scheme) {}
+    Packer(const ConvSpec& spec, Scheme scheme) : spec_(spec), scheme_(scheme), cost_(cost_of(scheme)) {}
 
     std::optional<PackedWeights> dense() {
         const bool lut = is_lut(scheme_);
@@ -106,7 +84,7 @@ public:
         int64_t quads = 0;
         for (const Segment& segment : segments_) quads += segment.bytes / 4;
         const std::vector<ChannelBlock> outputs = panel_outputs(spec_, packed_.panel_channels);
-        const int64_t panel_bytes = quads * quad_bytes();
+        const int64_t panel_bytes = quads * quad_bytes() + (scheme_ == Scheme::kDot ? 64 : 0);
         allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (size_t i = 0; i < outputs.size(); ++i) {
             const int64_t group = outputs[i].first / (spec_.out_channels / spec_.groups);
@@ -227,7 +205,16 @@ private:
             }
         }
         panel.runs.back().flush = kFlushAll;
+        if (scheme_ == Scheme::kDot) write_sums(panel, reinterpret_cast<int32_t*>(to));
         return true;
+    }
+
+    void write_sums(const Panel& panel, int32_t* to) const {
+        const int64_t per_output = spec_.depth() * spec_.kernel_height * spec_.kernel_width;
+        for (int64_t n = 0; n < panel.outputs.count; ++n) {
+            const auto first = spec_.weights.begin() + (panel.outputs.first + n) * per_output;
+            to[n] = static_cast<int32_t>(std::accumulate(first, first + per_output, int64_t{0}));
+        }
     }
 
     // Ends the stretch before `position`: flush what came before it, and go on in a run of its own.
@@ -282,11 +269,10 @@ private:
     }
 
     double cycles_of(const Panel& panel) const {
-        const Cost cost = cost_of(scheme_);
         double cycles = 0;
         for (const PackedRun& run : panel.runs)
-            cycles += static_cast<double>(run.quads) * cost.quad + (run.flush == kFlushBytes ? cost.flush_bytes : 0) +
-                      (run.flush == kFlushAll ? cost.flush_all : 0);
+            cycles += static_cast<double>(run.quads) * cost_.quad + (run.flush == kFlushBytes ? cost_.flush_bytes : 0) +
+                      (run.flush == kFlushAll ? cost_.flush_all : 0);
         return cycles;
     }
 
@@ -294,11 +280,12 @@ private:
     double table_cycles() const {
         const double shared = spec_.kernel_height > 1 ? 1.5 : 1.0;
         const int64_t pixels = 6 * spec_.stride_y * spec_.stride_x;
-        return kTableCost * shared * static_cast<double>(pixels * round_up(spec_.in_channels, 4));
+        return cost_.operand * shared * static_cast<double>(pixels * round_up(spec_.in_channels, 4));
     }
 
     const ConvSpec& spec_;
     const Scheme scheme_;
+    const SchemeCost cost_;
     std::vector<Segment> segments_;
     PackedWeights packed_;
 };
@@ -355,24 +342,22 @@ std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme) {
     return spec.depthwise() ? packer.depthwise() : packer.dense();
 }
 
-std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, std::initializer_list<Scheme> schemes) {
+std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, const std::vector<SchemeCost>& costs) {
     std::optional<PackedWeights> fastest;
-    for (Scheme scheme : schemes) {
+    for (const SchemeCost& cost : costs) {
         if (fastest) {  // without any flush this scheme and those after it take at least as long?
             const int64_t panels = static_cast<int64_t>(panel_outputs(spec, 16).size());
             const int64_t quads = fastest->quads / static_cast<int64_t>(fastest->panels.size()) * panels;
-            if (fastest->cycles <= static_cast<double>(quads) * cost_of(scheme).quad) break;
+            if (fastest->cycles <= static_cast<double>(quads) * cost.quad) break;
         }
-        std::optional<PackedWeights> packed = pack(spec, scheme);
+        std::optional<PackedWeights> packed = pack(spec, cost.scheme);
         if (packed && (!fastest || packed->cycles < fastest->cycles)) fastest = std::move(packed);
     }
     return fastest;
 }
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
-    std::optional<PackedWeights> fastest =
-        pack_fastest(spec, {Scheme::kLutSign, Scheme::kLut, Scheme::kLutOdd, Scheme::kA16, Scheme::kA32S4,
-                            Scheme::kA32S2, Scheme::kA32S1, Scheme::kW16});
+    std::optional<PackedWeights> fastest = pack_fastest(spec, scheme_costs());
     require(fastest.has_value(), "'", spec.name, "': weight levels leave int16");
     if (!spec.one_pixel || fastest->bytes() < kStreamed) return std::move(*fastest);
     for (const auto& [scheme, dense] : {std::pair{Scheme::kA16, Scheme::kA16X4}, {Scheme::kW16, Scheme::kW16X8}}) {

@@ -16,7 +16,6 @@
 // layer unfit for the scheme.
 #pragma once
 
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -89,10 +88,10 @@ private:
 // Packed for the scheme, or nothing where the weights do not fit it. A depthwise convolution has its own kernel (w16).
 std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme);
 
-// Packed for that of some schemes, fastest first, which takes the fewest cycles; nothing if none is exact.
-std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, std::initializer_list<Scheme> schemes);
+// Packed for that of some schemes, the cheapest first, which takes the fewest cycles; nothing if none is exact.
+std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, const std::vector<SchemeCost>& costs);
 
-// The same of all schemes; std::invalid_argument if none is exact.
+// The same of all schemes that the instruction set chooses from; std::invalid_argument if none is exact.
 PackedWeights pack_fastest(const ConvSpec& spec);
 
 }  // namespace intsim

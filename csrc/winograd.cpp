@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "check.h"
+#include "flush_proof.h"
 #include "scratch.h"
 #include "threads.h"
 
@@ -13,10 +14,6 @@ namespace {
 constexpr int kProductOfSums = 5;           // place (1, 1)
 constexpr int64_t kStripBytes = 288 << 10;  // of transformed inputs: half of the second cache
 constexpr int64_t kMostTiles = 64;          // of a strip: its sums of one panel are then 64 KiB
-
-// Cycles on Zen 3 beyond those of the products, measured in layers: to start and end a tile of 6 rows, and to transform
-// 16 channels of a patch and of its sums.
-constexpr double kTileCost = 80, kInputCost = 70, kOutputCost = 70;
 
 // W of one filter, row-major. The first and last row and column lack the factors that to_outputs has for them.
 std::array<int64_t, Winograd::kPlaces> transform_filter(const ConvSpec& spec, int64_t out, int64_t in) {
@@ -59,6 +56,9 @@ std::unique_ptr<Winograd> Winograd::make(const ConvSpec& spec, const Bounds& bou
 bool Winograd::pack_places(const ConvSpec& spec, bool words) {
     const int64_t amax = (int64_t{1} << spec.act_bits) - 1;
     words_ = words, move_ = words ? 0 : 2 * amax;
+    std::vector<SchemeCost> costs;  // of those that multiply words, or bytes as they are
+    for (const SchemeCost& cost : scheme_costs())
+        if (!is_lut(cost.scheme) && (cost.scheme == Scheme::kW16) == words) costs.push_back(cost);
 
     std::array<std::vector<int64_t>, kPlaces> weights;
     for (auto& of_place : weights) of_place.resize(static_cast<size_t>(spec.out_channels * spec.in_channels));
@@ -96,9 +96,7 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
                                words ? 8 : spec.act_bits + 2,
                                std::move(weights[place]),
                                std::vector<int64_t>(static_cast<size_t>(spec.out_channels))};
-        std::optional<PackedWeights> best =
-            words ? pack(product, Scheme::kW16)
-                  : pack_fastest(product, {Scheme::kA16, Scheme::kA32S4, Scheme::kA32S2, Scheme::kA32S1});
+        std::optional<PackedWeights> best = pack_fastest(product, costs);
         if (!best) return false;
         tiles_[place] = find_tiles(TileOp::kGemm, best->scheme);
         runs_[place].clear();
@@ -113,9 +111,10 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
 }
 
 double Winograd::estimate() const {
+    const WinogradCost& cost = transforms_->cost;
     const double panels = static_cast<double>(outputs_.size());
     const double vectors = static_cast<double>(ceil_divide(in_channels_, 16));
-    double cycles = 6 * vectors * kInputCost + panels * (kPlaces * kTileCost + 6 * kOutputCost);
+    double cycles = 6 * vectors * cost.input + panels * (kPlaces * cost.tile + 6 * cost.output);
     for (const PackedWeights& packed : packed_) cycles += packed.cycles;
     return cycles / 4;  // 6 tiles are 24 pixels
 }

@@ -121,7 +121,7 @@ def contraction(lowering: Lowering, node: Node, follower: Node | None) -> Emit |
 def proof_of(conv: Any) -> str:
     """Why no lane of a convolution's kernel overflows: bounds over every input, from its actual weights."""
     largest = f"|acc| <= {max(-min(conv.acc_low), max(conv.acc_high)):,}"
-    if conv.scheme.startswith("w16"):
+    if conv.scheme in ("w16", "w16x8", "dot"):
         return f"{conv.scheme}: int32 from the first product; {largest}"
     if conv.scheme.startswith("a32"):
         return f"{conv.scheme}: int16 for {4 * int(conv.scheme[-1])} k, which cannot leave it, then int32; {largest}"

@@ -1,0 +1,118 @@
+// The epilogues for NEON: shift and multiplier with any rounding, and thresholds by counting comparisons.
+#include <cstdint>
+
+#include "neon.h"
+
+namespace intsim {
+namespace {
+
+// Rounds every pixel by round(4 accumulators, first channel).
+template <class Round>
+inline void each_row(const EpilogueArgs& args, int32_t low, int32_t high, const Round& round) {
+    for (int64_t row = 0; row < args.rows; ++row) {
+        Sixteen x = load16(args.acc + row * args.acc_stride);
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; ++part) x.part[part] = round(x.part[part], 4 * part);
+        store_bytes(args.out + row * args.out_stride, clip(pack_bytes(x), low, high), args.channels);
+    }
+}
+
+template <bool kSimple>
+void shift_rows(const EpilogueArgs& args, const RoundingBlock<int32_t>& block) {
+    each_row(args, block.low, block.high, [&](int32x4_t acc, int at) { return round32<kSimple>(acc, block, at); });
+}
+
+void shift(const EpilogueArgs& args) {
+    const RoundingBlock<int32_t>& block = static_cast<const ScaleBlock<int32_t>*>(args.block)->rounding;
+    block.simple ? shift_rows<true>(args, block) : shift_rows<false>(args, block);
+}
+
+void high_word(const EpilogueArgs& args) {
+    const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
+    each_row(args, block.low, block.high, [&](int32x4_t acc, int at) {
+        const Products sum = add(multiply(acc, vld1q_s32(block.multiplier + at)), load_dealt(block.base, at));
+        return shift_right(high_words(sum), vld1q_s32(block.shift + at));
+    });
+}
+
+template <bool kSimple>
+void multiplier_rows(const EpilogueArgs& args, const ScaleBlock<int64_t>& block) {
+    each_row(args, block.rounding.low, block.rounding.high, [&](int32x4_t acc, int at) {
+        const Products product = multiply(acc, load_multipliers(block.multiplier + at));
+        return narrow64(round64<kSimple>(product.low, block.rounding, at),
+                        round64<kSimple>(product.high, block.rounding, at + 2));
+    });
+}
+
+void multiplier(const EpilogueArgs& args) {
+    const ScaleBlock<int64_t>& block = *static_cast<const ScaleBlock<int64_t>*>(args.block);
+    block.rounding.simple ? multiplier_rows<true>(args, block) : multiplier_rows<false>(args, block);
+}
+
+// Counts of 16 channels as bytes, in order, to base +- count modulo 256; the packer proved that they lie in 0..255.
+inline void store_counts(uint8x16_t counts, const ThresholdBlock& block, uint8_t* out, int64_t channels) {
+    const uint8x16_t flip = vreinterpretq_u8_s8(vqmovn_high_s16(
+        vqmovn_s16(vqmovn_high_s32(vqmovn_s32(vld1q_s32(block.descending)), vld1q_s32(block.descending + 4))),
+        vqmovn_high_s32(vqmovn_s32(vld1q_s32(block.descending + 8)), vld1q_s32(block.descending + 12))));
+    const uint8x16_t base = pack_bytes(load16(block.base));
+    store_bytes(out, vaddq_u8(vsubq_u8(veorq_u8(counts, flip), flip), base), channels);
+}
+
+// Accumulators as saturated words in kUnpackOrder, which changes no comparison with a threshold in -32768..32766.
+void threshold16(const EpilogueArgs& args) {
+    const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row) {
+        const Sixteen acc = load16(args.acc + row * args.acc_stride);
+        const int16x8_t outer = vqmovn_high_s32(vqmovn_s32(acc.part[0]), acc.part[2]);
+        const int16x8_t inner = vqmovn_high_s32(vqmovn_s32(acc.part[1]), acc.part[3]);
+        uint16x8_t outer_count = vdupq_n_u16(0), inner_count = outer_count;  // a comparison that holds is -1
+        for (int64_t k = 0; k < block.count; ++k) {
+            outer_count = vsubq_u16(outer_count, vcgtq_s16(outer, vld1q_s16(block.thresholds16 + 16 * k)));
+            inner_count = vsubq_u16(inner_count, vcgtq_s16(inner, vld1q_s16(block.thresholds16 + 16 * k + 8)));
+        }
+        // 4 channels' bytes are a 32-bit lane.
+        const uint32x2_t outer_bytes = vreinterpret_u32_u8(vmovn_u16(outer_count));
+        const uint32x2_t inner_bytes = vreinterpret_u32_u8(vmovn_u16(inner_count));
+        const uint32x2x2_t dealt = vzip_u32(outer_bytes, inner_bytes);
+        store_counts(vreinterpretq_u8_u32(vcombine_u32(dealt.val[0], dealt.val[1])), block,
+                     args.out + row * args.out_stride, args.channels);
+    }
+}
+
+void threshold32(const EpilogueArgs& args) {
+    const ThresholdBlock& block = *static_cast<const ThresholdBlock*>(args.block);
+    for (int64_t row = 0; row < args.rows; ++row) {
+        const Sixteen acc = load16(args.acc + row * args.acc_stride);
+        uint32x4_t count[4] = {};
+        for (int64_t k = 0; k < block.count; ++k)
+#pragma GCC unroll 4
+            for (int part = 0; part < 4; ++part)
+                count[part] =
+                    vsubq_u32(count[part], vcgtq_s32(acc.part[part], vld1q_s32(block.thresholds + 16 * k + 4 * part)));
+        const uint8x8_t low = vmovn_u16(vmovn_high_u32(vmovn_u32(count[0]), count[1]));
+        const uint8x16_t bytes = vmovn_high_u16(low, vmovn_high_u32(vmovn_u32(count[2]), count[3]));
+        store_counts(bytes, block, args.out + row * args.out_stride, args.channels);
+    }
+}
+
+constexpr EpilogueRow kRows[] = {
+    {{"epilogue_u8s32_shift_neon_1x16", "epilogue", "shift", "neon", 1, 16, 8, 32}, EpilogueKind::kShift, shift},
+    {{"epilogue_u8s32_highword_neon_1x16", "epilogue", "highword", "neon", 1, 16, 8, 32},
+     EpilogueKind::kHighWord,
+     high_word},
+    {{"epilogue_u8s32_multiplier_neon_1x16", "epilogue", "multiplier", "neon", 1, 16, 8, 32},
+     EpilogueKind::kMultiplier,
+     multiplier},
+    {{"epilogue_u8s32_threshold16_neon_1x16", "epilogue", "threshold16", "neon", 1, 16, 8, 32},
+     EpilogueKind::kThreshold16,
+     threshold16},
+    {{"epilogue_u8s32_threshold32_neon_1x16", "epilogue", "threshold32", "neon", 1, 16, 8, 32},
+     EpilogueKind::kThreshold32,
+     threshold32},
+};
+
+}  // namespace
+
+const Rows<EpilogueRow> kNeonEpilogues = {kRows, sizeof kRows / sizeof *kRows};
+
+}  // namespace intsim
