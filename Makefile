@@ -13,6 +13,7 @@ DEV_TOOLS := $(VENV)/.dev-tools
 PEERS     := $(VENV)/.peers
 
 KERNELS    := $(wildcard csrc/*.cpp csrc/*.h)
+CPP        := $(KERNELS) $(wildcard tests/csrc/walk/*)
 BENCH_ARGS ?=
 TEST_ARGS  ?=
 
@@ -34,12 +35,12 @@ lint: $(DEV_TOOLS)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	$(if $(KERNELS),$(VENV)/bin/clang-format --dry-run -Werror $(KERNELS))
+	$(if $(CPP),$(VENV)/bin/clang-format --dry-run -Werror $(CPP))
 
 format: $(DEV_TOOLS)
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
-	$(if $(KERNELS),$(VENV)/bin/clang-format -i $(KERNELS))
+	$(if $(CPP),$(VENV)/bin/clang-format -i $(CPP))
 
 bench: $(BUILT) $(PEERS)
 	$(PYTHON) -m pytest bench -o python_files='*.py' --benchmark-enable -p no:xdist $(BENCH_ARGS)

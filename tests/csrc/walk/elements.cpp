@@ -1,0 +1,142 @@
+// Epilogues, residual additions and look-ups, number by number.
+#include <algorithm>
+
+#include "../../../csrc/elementwise.h"
+#include "walk.h"
+
+namespace intsim {
+namespace {
+
+constexpr int64_t kRows = 5, kStride = 24, kUntouched = 0xa5;
+
+Wide clipped(Wide value, int64_t low, int64_t high) { return std::clamp<Wide>(value, low, high); }
+
+}  // namespace
+
+// Each of the kinds in turn, by what it is for; the bounds decide, and finish() sees that all were met.
+void Walk::epilogues() {
+    struct Kind {
+        int64_t multiplier, shift, largest;
+    };
+    for (const Kind& kind : {Kind{1, 7, 1 << 20}, Kind{1518500249, 40, INT32_MAX}, Kind{3, 5, INT32_MAX / 4},
+                             Kind{-5, 9, 100000}, Kind{INT32_MAX, 0, INT32_MAX}})
+        for (int rounding = 0; rounding < kRoundings; ++rounding)
+            for (int64_t channels = 1; channels <= 16; ++channels) {
+                ScaleSpec spec{{},   {},  draw(-40, 40), draw(0, 1) == 1, static_cast<Rounding>(rounding),
+                               -100, 101, {8, -128}};
+                Bounds bounds;
+                for (int64_t c = 0; c < channels; ++c) {
+                    spec.multiplier.push_back(kind.multiplier);
+                    spec.shift.push_back(kind.shift + (kind.multiplier == INT32_MAX ? 0 : c % 3));
+                    bounds.low.push_back(-kind.largest), bounds.high.push_back(kind.largest);
+                }
+                const Epilogue epilogue("scale", spec, bounds, blocks_of_channels(channels));
+                int32_t acc[kRows * kStride + kAccumulatorSlack];
+                for (int32_t& value : acc)  // both ends, and many that lie near the code's ties
+                    value = static_cast<int32_t>(draw(0, 3) ? draw(-3000, 3000) : (draw(0, 1) ? 1 : -1) * kind.largest);
+                uint8_t out[kRows * kStride];
+                std::fill(std::begin(out), std::end(out), kUntouched);
+                epilogue.apply(0, acc, kStride, kRows, out, kStride);
+                for (int64_t i = 0; i < kRows * kStride; ++i) {
+                    const int64_t c = i % kStride;
+                    const Wide value = c >= channels
+                                           ? Wide{kUntouched - 128}
+                                           : clipped(plain_scale(Wide{kind.multiplier} * acc[i], spec.shift[c],
+                                                                 spec.rounding, spec.zero_point, spec.zero_point_first),
+                                                     spec.low, spec.high);
+                    expect(out[i], value + 128, epilogue.kernel().name, " of ", acc[i], ", rounding ", rounding);
+                }
+                met(epilogue.kernel());
+            }
+    for (int64_t far : {1, 1000})  // beyond int16
+        for (int bits = 1; bits <= 8; ++bits)
+            for (int64_t channels = 1; channels <= 16; channels += 3) {
+                ThresholdSpec spec{(1 << bits) - 1, {}, {}, {}, {}, {bits, 0}};
+                for (int64_t c = 0; c < channels; ++c) {
+                    spec.base.push_back(0), spec.strict.push_back(draw(0, 1) == 1),
+                        spec.descending.push_back(draw(0, 1) == 1);
+                    for (int64_t k = 0; k < spec.count; ++k) spec.thresholds.push_back(draw(-2000, 2000) * far);
+                    std::sort(spec.thresholds.end() - spec.count, spec.thresholds.end());
+                }
+                const Bounds bounds{std::vector<int64_t>(16, INT32_MIN), std::vector<int64_t>(16, INT32_MAX)};
+                const Epilogue epilogue("thresholds", spec, bounds, blocks_of_channels(channels));
+                int32_t acc[kRows * kStride + kAccumulatorSlack];
+                for (int32_t& value : acc)
+                    value = static_cast<int32_t>(draw(0, 9)   ? draw(-2100, 2100) * far
+                                                 : draw(0, 1) ? INT32_MIN
+                                                              : INT32_MAX);
+                uint8_t out[kRows * kStride];
+                std::fill(std::begin(out), std::end(out), kUntouched);
+                epilogue.apply(0, acc, kStride, kRows, out, kStride);
+                for (int64_t i = 0; i < kRows * kStride; ++i) {
+                    const int64_t c = i % kStride;
+                    int64_t reached = c < channels ? 0 : kUntouched;
+                    for (int64_t k = 0; c < channels && k < spec.count; ++k) {
+                        const int64_t threshold = spec.thresholds[c * spec.count + k];
+                        const bool at_it = acc[i] == threshold && !spec.strict[c];
+                        reached += at_it || (spec.descending[c] ? acc[i] < threshold : acc[i] > threshold);
+                    }
+                    expect(out[i], reached, epilogue.kernel().name, " of ", acc[i]);
+                }
+                met(epilogue.kernel());
+            }
+}
+
+void Walk::additions() {
+    struct Kind {
+        int64_t multiplier, shift, offset;
+    };
+    for (const Kind& kind : {Kind{3, 2, -9}, Kind{1 << 29, 31, 12345}, Kind{1 << 30, 30, 0}, Kind{1 << 30, 2, 77}})
+        for (const bool accumulators : {false, true})
+            for (int rounding = 0; rounding < kRoundings; ++rounding)
+                for (int64_t channels = 1; channels <= 16; ++channels) {
+                    const size_t count = static_cast<size_t>(channels);
+                    const int64_t low = accumulators ? -1000 : 0, high = accumulators ? 1000 : 255;
+                    AddSpec spec{"addition",
+                                 std::vector<int64_t>(count, kind.multiplier),
+                                 std::vector<int64_t>(count, -kind.multiplier),
+                                 std::vector<int64_t>(count, kind.offset),
+                                 std::vector<int64_t>(count, kind.shift),
+                                 {static_cast<Rounding>(rounding), draw(-9, 9), draw(0, 1) == 1, -120, 119, {8, -128}},
+                                 low,
+                                 high,
+                                 accumulators};
+                    const Add add(spec);
+                    int32_t words[kRows * kStride + kAccumulatorSlack];
+                    uint8_t bytes[kRows * kStride + kReadableSlack], b[kRows * kStride + kReadableSlack];
+                    for (int64_t i = 0; i < kRows * kStride; ++i) {
+                        words[i] = static_cast<int32_t>(draw(low, high)), bytes[i] = static_cast<uint8_t>(words[i]);
+                        b[i] = static_cast<uint8_t>(draw(0, 255));
+                    }
+                    uint8_t out[kRows * kStride];
+                    std::fill(std::begin(out), std::end(out), kUntouched);
+                    const void* a = accumulators ? static_cast<const void*>(words) : bytes;
+                    add.apply(0, a, kStride, b, kStride, out, kStride, kRows);
+                    for (int64_t i = 0; i < kRows * kStride; ++i) {
+                        const Wide sum = Wide{kind.multiplier} * (words[i] - b[i]) + kind.offset;
+                        const Wide code = plain_scale(sum, kind.shift, spec.rounding.rounding, spec.rounding.zero_point,
+                                                      spec.rounding.zero_point_first);
+                        const Wide value = i % kStride < channels ? clipped(code, -120, 119) : kUntouched - 128;
+                        expect(out[i], value + 128, add.kernel().name, " of ", words[i], " and ", int{b[i]});
+                    }
+                    met(add.kernel());
+                }
+}
+
+void Walk::lookups() {
+    for (int i = 0; table_->lookups != nullptr && i < table_->lookups->count; ++i) {
+        const LookupRow& row = table_->lookups->first[i];
+        uint8_t table[256], from[300], to[301];
+        for (uint8_t& byte : table) byte = static_cast<uint8_t>(draw(0, 255));
+        for (int64_t k = 0; k < 300; ++k) from[k] = static_cast<uint8_t>(k);
+        for (int64_t count : {1, 15, 16, 63, 64, 65, 129, 300}) {
+            to[count] = kUntouched;
+            row.run(from, to, count, table);
+            for (int64_t k = 0; k < count; ++k) expect(to[k], table[from[k]], row.info.name);
+            expect(to[count], kUntouched, row.info.name, " beyond ", count);
+        }
+        met(row.info);
+    }
+}
+
+}  // namespace intsim
