@@ -27,10 +27,18 @@ void shift(const EpilogueArgs& args) {
     block.simple ? shift_rows<true>(args, block) : shift_rows<false>(args, block);
 }
 
+// What is subtracted below zero is an accumulator's sign, spread over 64 bits.
+template <bool kSigned>
 void high_word(const EpilogueArgs& args) {
     const HighWordBlock& block = *static_cast<const HighWordBlock*>(args.block);
     each_row(args, block.low, block.high, [&](int32x4_t acc, int at) {
-        const Products sum = add(multiply(acc, vld1q_s32(block.multiplier + at)), load_dealt(block.base, at));
+        Products sum = add(multiply(acc, vld1q_s32(block.multiplier + at)), load_dealt(block.base, at));
+        if (kSigned) {
+            const Products below_zero = load_dealt(block.below_zero, at);
+            const int32x4_t sign = vshrq_n_s32(acc, 31);
+            sum.low = vsubq_s64(sum.low, vandq_s64(vmovl_s32(vget_low_s32(sign)), below_zero.low));
+            sum.high = vsubq_s64(sum.high, vandq_s64(vmovl_high_s32(sign), below_zero.high));
+        }
         return shift_right(high_words(sum), vld1q_s32(block.shift + at));
     });
 }
@@ -47,6 +55,29 @@ void multiplier_rows(const EpilogueArgs& args, const ScaleBlock<int64_t>& block)
 void multiplier(const EpilogueArgs& args) {
     const ScaleBlock<int64_t>& block = *static_cast<const ScaleBlock<int64_t>*>(args.block);
     block.rounding.simple ? multiplier_rows<true>(args, block) : multiplier_rows<false>(args, block);
+}
+
+void float32(const EpilogueArgs& args) {
+    const FloatBlock<float>& block = *static_cast<const FloatBlock<float>*>(args.block);
+    const float32x4_t lowest = vdupq_n_f32(block.lowest), highest = vdupq_n_f32(block.highest);
+    each_row(args, 0, 255, [&](int32x4_t acc, int at) {
+        const float32x4_t level = vmulq_f32(vcvtq_f32_s32(acc), vld1q_f32(block.scale + at));
+        return vaddq_s32(vcvtnq_s32_f32(vmaxq_f32(vminq_f32(level, highest), lowest)), vdupq_n_s32(block.zero));
+    });
+}
+
+void float64(const EpilogueArgs& args) {
+    const FloatBlock<double>& block = *static_cast<const FloatBlock<double>*>(args.block);
+    const float64x2_t before = vdupq_n_f64(block.before);
+    const float64x2_t lowest = vdupq_n_f64(block.lowest), highest = vdupq_n_f64(block.highest);
+    const auto two = [&](int64x2_t acc, int at) {
+        const float64x2_t level = vaddq_f64(vmulq_f64(vcvtq_f64_s64(acc), vld1q_f64(block.scale + at)), before);
+        return vcvtnq_s64_f64(vmaxq_f64(vminq_f64(level, highest), lowest));
+    };
+    each_row(args, 0, 255, [&](int32x4_t acc, int at) {
+        const int64x2_t low = two(vmovl_s32(vget_low_s32(acc)), at), high = two(vmovl_high_s32(acc), at + 2);
+        return vaddq_s32(narrow64(low, high), vdupq_n_s32(block.zero));
+    });
 }
 
 // Counts of 16 channels as bytes, in order, to base +- count modulo 256; the packer proved that they lie in 0..255.
@@ -99,10 +130,19 @@ constexpr EpilogueRow kRows[] = {
     {{"epilogue_u8s32_shift_neon_1x16", "epilogue", "shift", "neon", 1, 16, 8, 32}, EpilogueKind::kShift, shift},
     {{"epilogue_u8s32_highword_neon_1x16", "epilogue", "highword", "neon", 1, 16, 8, 32},
      EpilogueKind::kHighWord,
-     high_word},
+     high_word<false>},
+    {{"epilogue_u8s32_highwordsigned_neon_1x16", "epilogue", "highwordsigned", "neon", 1, 16, 8, 32},
+     EpilogueKind::kHighWordSigned,
+     high_word<true>},
     {{"epilogue_u8s32_multiplier_neon_1x16", "epilogue", "multiplier", "neon", 1, 16, 8, 32},
      EpilogueKind::kMultiplier,
      multiplier},
+    {{"epilogue_u8s32_float32_neon_1x16", "epilogue", "float32", "neon", 1, 16, 8, 32},
+     EpilogueKind::kFloat32,
+     float32},
+    {{"epilogue_u8s32_float64_neon_1x16", "epilogue", "float64", "neon", 1, 16, 8, 32},
+     EpilogueKind::kFloat64,
+     float64},
     {{"epilogue_u8s32_threshold16_neon_1x16", "epilogue", "threshold16", "neon", 1, 16, 8, 32},
      EpilogueKind::kThreshold16,
      threshold16},

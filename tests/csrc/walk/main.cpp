@@ -22,6 +22,13 @@ void Walk::finish() const {
 }
 
 Wide plain_scale(Wide numerator, int64_t shift, Rounding rounding, int64_t zero_point, bool first) {
+    const bool engine = rounding == Rounding::kRuy || rounding == Rounding::kGemmlowpDouble;
+    if (engine && shift <= 31) rounding = Rounding::kHalfUp;
+    if (engine && shift > 31) {
+        const Wide once = plain_scale(numerator, 31, Rounding::kHalfUp, 0, false);
+        const Rounding second = rounding == Rounding::kRuy ? Rounding::kHalfUp : Rounding::kHalfAway;
+        return plain_scale(once, shift - 31, second, zero_point, false);
+    }
     const Wide one = Wide{1} << shift;
     if (first) numerator += zero_point * one;
     Wide floor = numerator / one;
@@ -33,6 +40,8 @@ Wide plain_scale(Wide numerator, int64_t shift, Rounding rounding, int64_t zero_
             case Rounding::kHalfEven:
                 return above || (tie && floor % 2 != 0);
             case Rounding::kHalfUp:
+            case Rounding::kRuy:
+            case Rounding::kGemmlowpDouble:
                 return above || tie;
             case Rounding::kHalfDown:
                 return above;
@@ -68,7 +77,9 @@ int main(int argc, char** argv) try {
     walk->tiles();
     walk->transforms();
     walk->roof();
-    walk->epilogues();
+    walk->scales();
+    walk->floats();
+    walk->thresholds();
     walk->additions();
     walk->lookups();
     walk->finish();

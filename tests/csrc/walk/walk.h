@@ -17,7 +17,7 @@ using Wide = __int128;
 // of the roundings' names.
 Wide plain_scale(Wide numerator, int64_t shift, Rounding rounding, int64_t zero_point, bool first);
 
-constexpr int kRoundings = 9;  // Rounding's values
+constexpr int kRoundings = 11;  // Rounding's values, of which the last two are engines', which round twice
 
 class Walk {
 public:
@@ -27,7 +27,9 @@ public:
     void tiles();       // gemm and depthwise tiles, strips, operands
     void transforms();  // Winograd's
     void roof();
-    void epilogues();
+    void scales();
+    void floats();
+    void thresholds();
     void additions();
     void lookups();
 
@@ -42,6 +44,8 @@ private:
     template <class... What>
     void expect(Wide got, Wide expected, const What&... what);
     void convolve(const struct Layer& layer);
+    template <class Plain>
+    void apply(const class Epilogue& epilogue, int64_t channels, const int32_t* acc, const Plain& plain);
 
     const KernelTable* table_;
     std::mt19937 random_{1};
