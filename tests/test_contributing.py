@@ -85,5 +85,5 @@ def test_the_kernel_is_still_to_be_written_where_the_page_says():
     (row,) = re.findall(r"^    \{\{.*$", PAGE, re.MULTILINE)
     kind = "EpilogueKind::kWide"
     assert kind in row
-    assert kind not in (ROOT / "csrc/kernels_avx2.cpp").read_text("utf-8")
+    assert kind not in (ROOT / "csrc/epilogue_avx2.cpp").read_text("utf-8")
     assert kind in (ROOT / "csrc/kernels_portable.cpp").read_text("utf-8")
