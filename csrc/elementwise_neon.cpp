@@ -48,6 +48,7 @@ inline Products parity(const Products& x, const Products& shift) {
 template <class A, bool kOdd>
 void add_high_word_pixels(const AddArgs& args, const AddHighWordBlock& block) {
     each_pixel<A>(args, block.low, block.high, [&](int32x4_t a, int32x4_t b, int at) {
+        a = vshlq_s32(a, vld1q_s32(block.left_a + at)), b = vshlq_s32(b, vld1q_s32(block.left_b + at));
         Products total =
             add(multiply(a, vld1q_s32(block.multiplier_a + at)), multiply(b, vld1q_s32(block.multiplier_b + at)));
         if (kOdd) {

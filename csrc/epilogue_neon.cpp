@@ -80,6 +80,14 @@ void float64(const EpilogueArgs& args) {
     });
 }
 
+void line(const EpilogueArgs& args) {
+    const LineBlock& block = *static_cast<const LineBlock*>(args.block);
+    each_row(args, block.low, block.high, [&](int32x4_t acc, int at) {
+        const float32x4_t scaled = vmulq_f32(vcvtq_f32_s32(acc), vld1q_f32(block.scale + at));
+        return vcvtnq_s32_f32(vaddq_f32(scaled, vld1q_f32(block.offset + at)));
+    });
+}
+
 // Counts of 16 channels as bytes, in order, to base +- count modulo 256; the packer proved that they lie in 0..255.
 inline void store_counts(uint8x16_t counts, const ThresholdBlock& block, uint8_t* out, int64_t channels) {
     const uint8x16_t flip = vreinterpretq_u8_s8(vqmovn_high_s16(
@@ -149,6 +157,7 @@ constexpr EpilogueRow kRows[] = {
     {{"epilogue_u8s32_threshold32_neon_1x16", "epilogue", "threshold32", "neon", 1, 16, 8, 32},
      EpilogueKind::kThreshold32,
      threshold32},
+    {{"epilogue_u8s32_line_neon_1x16", "epilogue", "line", "neon", 1, 16, 8, 32}, EpilogueKind::kLine, line},
 };
 
 }  // namespace

@@ -21,10 +21,10 @@
 // *quad* (4 consecutive k) of NR channels at a time:
 //
 //     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels
-//     dot (gemm)       the same, and after all quads the sum of each channel's weights, [16 channels] int32: vpdpbusd
+//     a16x4 (gemm)     [quad][8 channels][4 k] bytes        the same in 4 bits: channels 0..7 below, 8..15 above
+//     dot (gemm)       as a16, and after all quads the sum of each channel's weights, [16 channels] int32: vpdpbusd
 //                      multiplies unsigned by signed bytes, but sdot signed ones, and what moving activations by 128
 //                      takes away is 128 times that sum
-//     a16x4 (gemm)     [quad][8 channels][4 k] bytes        the same in 4 bits: channels 0..7 below, 8..15 above
 //     w16x8 (gemm)     [quad][2][16 channels][2 k] int8     w16 in bytes
 //     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1

@@ -78,14 +78,15 @@ void Walk::floats() {
 }
 
 void Walk::thresholds() {
-    for (const int64_t far : {1, 1000})  // beyond int16
+    for (const int64_t far : {1, 1000, 37})  // beyond int16; and evenly spaced
         for (int bits = 1; bits <= 8; ++bits)
             for (int64_t channels = 1; channels <= 16; channels += 3) {
                 ThresholdSpec spec{(1 << bits) - 1, {}, {}, {}, {}, {bits, 0}};
                 for (int64_t c = 0; c < channels; ++c) {
                     spec.base.push_back(0);
                     spec.strict.push_back(draw(0, 1) == 1), spec.descending.push_back(draw(0, 1) == 1);
-                    for (int64_t k = 0; k < spec.count; ++k) spec.thresholds.push_back(draw(-2000, 2000) * far);
+                    for (int64_t k = 0; k < spec.count; ++k)
+                        spec.thresholds.push_back(far == 37 ? far * k - 2000 : draw(-2000, 2000) * far);
                     std::sort(spec.thresholds.end() - spec.count, spec.thresholds.end());
                 }
                 int32_t acc[kRows * kStride + kAccumulatorSlack];
@@ -111,7 +112,8 @@ void Walk::additions() {
     struct Kind {
         int64_t multiplier, shift, offset;
     };
-    for (const Kind& kind : {Kind{3, 2, -9}, Kind{1 << 29, 31, 12345}, Kind{1 << 30, 30, 0}, Kind{1 << 30, 2, 77}})
+    for (const Kind& kind : {Kind{3, 2, -9}, Kind{1 << 29, 31, 12345}, Kind{1 << 30, 30, 0}, Kind{1 << 30, 2, 77},
+                             Kind{12345, 9, 5}, Kind{1 << 20, 17, 0}})
         for (const bool accumulators : {false, true})
             for (int rounding = 0; rounding < static_cast<int>(Rounding::kRuy); ++rounding)
                 for (int64_t channels = 1; channels <= 16; ++channels) {

@@ -26,7 +26,8 @@ bool odd(const Layer& layer) { return layer.scheme == Scheme::kLutSign || layer.
 
 // All that fit their widths are exact in these schemes, strips and depthwise tiles.
 bool always_exact(const Layer& layer) {
-    return layer.groups > 1 || layer.scheme == Scheme::kDot || layer.scheme == Scheme::kW16;
+    return layer.groups > 1 || layer.scheme == Scheme::kDot || layer.scheme == Scheme::kW16 ||
+           layer.scheme == Scheme::kW16X8;
 }
 
 int64_t plain_sum(const ConvSpec& spec, const ByteImages& in, int64_t out, int64_t y, int64_t x) {
