@@ -211,9 +211,9 @@ def rows() -> list[Row]:
         for method in (PLAIN, "adaquant"):
             add("mobilenet", method, weight_bits, act_bits)
     add("mobilenet", "uwc", 4, 4, peer="adaquant")
-    for method in ("adaquant", "uwc"):  # there is no BatchNorm that says what its statistics were
+    for method in ("adaquant", "uwc"):  # moments alone took adaquant from 60 to 10 of 100 after 50 iterations
         untuned = Calibrated("mobilenet", method, 4, 4)
-        table += [replace(untuned, tune=tune, peer=untuned.name) for tune in ("bias", "both")]
+        table.append(replace(untuned, tune="bias", peer=untuned.name))
     add("mobilenet", PLAIN, 2, 4, "pow2")
     add("mobilenet", "rapq", 2, 4, "pow2")
     return table
