@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "check.h"
 #include "threads.h"
@@ -40,7 +41,7 @@ auto named(const Step& step, const Function& function) {
 // The arena for so many images, and every step bound to its place in it.
 class Workspace {
 public:
-    Workspace(const Plan& plan, int64_t images) : images_(images) {
+    Workspace(const Plan& plan, int64_t images) : images_(images), first_step_(plan.steps_.data()) {
         const Arena arena =
             place_in_arena(plan.lifetimes([=](const ValueSpec& value) { return bytes_in_memory(value, images); }));
         memory_ = allocate_aligned<uint8_t>(arena.bytes);
@@ -50,21 +51,29 @@ public:
         for (const Step& step : plan.steps_) {
             if (const int64_t value = plan.whole_of(step.writes); value != kNothing && !begun[value]) {
                 begun[value] = true;
-                fill_halo(value);
+                fill_halo(step, value);
             }
             work_.emplace_back(&step, named(step, [&] { return step.bind(values_); }));
         }
     }
 
     void run(const Call& call) const {
-        for (const auto& [step, work] : work_) named(*step, [&call, &run = work] { run(call); });
+        for (const auto& [step, work] : work_) {
+            if (call.step_ns == nullptr) {
+                named(*step, [&call, &run = work] { run(call); });
+                continue;
+            }
+            const auto start = std::chrono::steady_clock::now();
+            named(*step, [&call, &run = work] { run(call); });
+            const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
+            (*call.step_ns)[static_cast<size_t>(step - first_step_)] += elapsed.count();
+        }
     }
     int64_t images() const { return images_; }
 
 private:
     // Other values may have used this memory since the last run, so the halo is filled before each first write.
-    void fill_halo(int64_t value) {
-        static const Step step{"halo", {}, kNothing, {}};
+    void fill_halo(const Step& step, int64_t value) {
         if (!values_.are_bytes(value)) return;
         const ByteImages& images = values_.bytes(value);
         const Halo& halo = images.halo;
@@ -84,6 +93,7 @@ private:
     }
 
     const int64_t images_;
+    const Step* const first_step_;
     AlignedArray<uint8_t> memory_;
     Values values_;
     std::vector<std::pair<const Step*, Work>> work_;
@@ -205,6 +215,15 @@ void Plan::run(const std::vector<const void*>& inputs, const std::vector<void*>&
     }
     for (int64_t first = shared; first < batch; first += at_once)
         run_group({&inputs, &outputs, first, threads}, std::min(at_once, batch - first));
+}
+
+std::vector<int64_t> Plan::profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+                                   int64_t batch, int threads) {
+    const int64_t at_once = images_at_once();
+    std::vector<int64_t> step_ns(steps_.size());
+    for (int64_t first = 0; first < batch; first += at_once)
+        run_group({&inputs, &outputs, first, threads, &step_ns}, std::min(at_once, batch - first));
+    return step_ns;
 }
 
 }  // namespace intsim

@@ -29,6 +29,7 @@ struct Call {
     const std::vector<void*>* outputs;
     int64_t first_image;  // of this group, in the arrays
     int threads;
+    std::vector<int64_t>* step_ns = nullptr;  // if not null, every step adds the time that it took
 };
 using Work = std::function<void(const Call&)>;
 
@@ -92,6 +93,11 @@ public:
 
     // Computes the outputs of `batch` images; the arrays are as inputs() and outputs() say.
     void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int64_t batch, int threads);
+
+    // The same, one group after the other; returns the nanoseconds that each step took.
+    std::vector<int64_t> profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+                                 int64_t batch, int threads);
+    const std::vector<Step>& steps() const { return steps_; }
 
     // Bytes for one image: of the arena, and the least that any arena would need for the same values and steps, if
     // codes took one byte, accumulators four, and there were neither halos nor padding.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,8 @@ from intsim.ir.graph import Graph
 from intsim.ir.types import Value
 
 Codes = dict[str, NDArray[Any]]
+StepTime = tuple[str, int]
+"""A step's name and the nanoseconds that it took."""
 
 
 class Segment:
@@ -87,7 +90,17 @@ class Segment:
         self._outputs.append(name)
 
     def run(self, codes: Codes, batch: int, threads: int) -> None:
-        results = self.plan.run([self._as_array(codes[name], name) for name in self._inputs], batch, threads)
+        self._take(self.plan.run(self._arrays(codes), batch, threads), codes)
+
+    def profile(self, codes: Codes, batch: int, threads: int) -> list[StepTime]:
+        results, steps = self.plan.profile(self._arrays(codes), batch, threads)
+        self._take(results, codes)
+        return list(steps)
+
+    def _arrays(self, codes: Codes) -> list[NDArray[Any]]:
+        return [self._as_array(codes[name], name) for name in self._inputs]
+
+    def _take(self, results: Sequence[NDArray[Any]], codes: Codes) -> None:
         for name, result in zip(self._outputs, results, strict=True):
             codes[name] = to_codes(result, self.graph.types[name])
 
@@ -121,6 +134,11 @@ class HostStep:
             codes[self.node.name] = self.node.op.evaluate(*operands)
         except (GraphError, OverflowError) as error:
             raise BackendError(f"{self.node.mnemonic} '{self.node.name}': {error}") from None
+
+    def profile(self, codes: Codes, batch: int, threads: int) -> list[StepTime]:
+        start = time.perf_counter_ns()
+        self.run(codes, batch, threads)
+        return [(self.node.name, time.perf_counter_ns() - start)]
 
 
 class Program:
@@ -162,9 +180,16 @@ class Program:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], threads: int) -> Codes:
         """Codes of the wanted values for all images of the inputs."""
-        codes = dict(inputs)
-        batch = next((len(inputs[name]) for name, type in self.graph.inputs.items() if type.shape[0] is None), 1)
+        codes, batch = dict(inputs), self._batch(inputs)
         for part in self.parts:
             part.run(codes, batch, threads)
         constants = self.graph.constants
         return {name: constants[name].codes if name in constants else codes[name] for name in self.wanted}
+
+    def profile(self, inputs: Mapping[str, NDArray[Any]], threads: int) -> list[StepTime]:
+        """What each step of a run takes; a convolution's has in it what is fused into its tiles."""
+        codes, batch = dict(inputs), self._batch(inputs)
+        return [step for part in self.parts for step in part.profile(codes, batch, threads)]
+
+    def _batch(self, inputs: Mapping[str, NDArray[Any]]) -> int:
+        return next((len(inputs[name]) for name, type in self.graph.inputs.items() if type.shape[0] is None), 1)

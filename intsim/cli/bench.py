@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intsim.cli.options import Json
+from intsim.cli.options import File, Json
 
 if TYPE_CHECKING:
     from intsim.benchmark.rate import Rate
@@ -104,6 +104,30 @@ def models(
             progress=progress,
         )
     _present(rates, "Networks", figure, json)
+
+
+@bench.command()
+def steps(
+    file: File,
+    threads: Annotated[int, typer.Option(min=1, metavar="N")] = 1,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images.")] = 1,
+    rounds: Rounds = 31,
+    json: Json = False,
+) -> None:
+    """Measure every step of one model on random images: where its time goes."""
+    from dataclasses import asdict, astuple
+
+    from intsim.benchmark.steps import step_times
+    from intsim.cli.console import print_json, print_table, show_progress
+    from intsim.verbs import load
+
+    with show_progress() as progress:
+        times = step_times(load(file).graph, batch, threads, rounds, progress)
+    if json:
+        print_json({"rows": [asdict(step) for step in times]})
+        return
+    print_table(("step", "kernel", "ms", "share", "GMAC/s"), map(astuple, times))
+    print(f"  {sum(step.ms for step in times):.3f} ms in all")
 
 
 def _named_file(text: str) -> tuple[str, Path]:
