@@ -134,8 +134,7 @@ void line(const EpilogueArgs& args) {
     const __m256 scale[2] = {_mm256_load_ps(block.scale), _mm256_load_ps(block.scale + 8)};
     const __m256 offset[2] = {_mm256_load_ps(block.offset), _mm256_load_ps(block.offset + 8)};
     const auto round = [&](const int32_t* acc, int half) {
-        const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(load(acc + 8 * half)), scale[half]);
-        return _mm256_cvtps_epi32(_mm256_add_ps(scaled, offset[half]));
+        return _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_cvtepi32_ps(load(acc + 8 * half)), scale[half], offset[half]));
     };
     each_two_rows(args, block.low, block.high, round);
 }

@@ -83,8 +83,8 @@ void float64(const EpilogueArgs& args) {
 void line(const EpilogueArgs& args) {
     const LineBlock& block = *static_cast<const LineBlock*>(args.block);
     each_row(args, block.low, block.high, [&](int32x4_t acc, int at) {
-        const float32x4_t scaled = vmulq_f32(vcvtq_f32_s32(acc), vld1q_f32(block.scale + at));
-        return vcvtnq_s32_f32(vaddq_f32(scaled, vld1q_f32(block.offset + at)));
+        const float32x4_t scale = vld1q_f32(block.scale + at), offset = vld1q_f32(block.offset + at);
+        return vcvtnq_s32_f32(vfmaq_f32(offset, vcvtq_f32_s32(acc), scale));
     });
 }
 

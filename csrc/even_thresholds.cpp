@@ -60,10 +60,9 @@ Line best_line(const Channel& channel) {
     return {static_cast<float>(step / slope), static_cast<float>(base + step * (0.5 - crossing / slope))};
 }
 
-// The kernel's operations, one by one.
+// The kernel's operations, one by one; the fused one is rounded once everywhere.
 int64_t code_at(const Line& line, int64_t acc, const LineBlock& block) {
-    const float scaled = static_cast<float>(static_cast<int32_t>(acc)) * line.scale;
-    const float level = scaled + line.offset;
+    const float level = std::fma(static_cast<float>(static_cast<int32_t>(acc)), line.scale, line.offset);
     if (!(std::abs(level) < 1e9f)) return INT64_MIN;  // int32 must hold it
     return std::clamp<int64_t>(std::lrint(level), block.low, block.high);
 }

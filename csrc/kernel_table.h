@@ -151,8 +151,8 @@ struct alignas(64) FloatBlock {
     int32_t zero;
 };
 
-// byte = clip(rint(float(acc) * scale + offset), low, high), ties to even; every operation rounds to float, and int32
-// holds what is clipped.
+// byte = clip(rint(fma(float(acc), scale, offset)), low, high), ties to even: product and sum are rounded to float
+// once, and int32 holds what is clipped.
 struct alignas(64) LineBlock {
     float scale[16], offset[16];
     int32_t low, high;  // bytes

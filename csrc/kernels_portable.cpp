@@ -1,4 +1,5 @@
 // Every kernel in plain C++: what runs where no other instruction set does, and the meaning of the rows elsewhere.
+#include <cmath>
 #include <cstring>
 
 #include "kernel_table.h"
@@ -256,7 +257,8 @@ void line(const EpilogueArgs& args) {
     const float low = static_cast<float>(block.low), high = static_cast<float>(block.high);
     for (int64_t row = 0; row < args.rows; ++row)
         for (int64_t c = 0; c < args.channels; ++c) {
-            const float v = static_cast<float>(args.acc[row * args.acc_stride + c]) * block.scale[c] + block.offset[c];
+            const float v =
+                std::fma(static_cast<float>(args.acc[row * args.acc_stride + c]), block.scale[c], block.offset[c]);
             const float clipped = v > low ? (v < high ? v : high) : low;
             args.out[row * args.out_stride + c] = static_cast<uint8_t>((clipped + kRound) - kRound);
         }
