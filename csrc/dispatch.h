@@ -1,4 +1,4 @@
-// Which kernels run: the widest instruction set that the processor has, or the one that INTSIM_ISA names.
+// Which kernels run: those of the instruction set that suits the processor best, or of the one that INTSIM_ISA names.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace intsim {
 
-// Instruction sets of this build that this processor can run, best first; "portable" is always the last.
+// Instruction sets of this build that this processor can run, the one to take first; "portable" is always the last.
 std::vector<const KernelTable*> runnable_tables();
 
-// The set in use: INTSIM_ISA if set, else the best. Throws std::invalid_argument if INTSIM_ISA names one that is
+// The set in use: INTSIM_ISA if set, else the first. Throws std::invalid_argument if INTSIM_ISA names one that is
 // unknown or that the processor lacks. Operators ask when they are prepared, not when they run.
 const KernelTable& active_table();
 
