@@ -6,7 +6,7 @@
 namespace intsim {
 namespace {
 
-constexpr size_t kFewest = 4;     // below, counting is as fast
+constexpr size_t kFewest = 2;     // below, counting is as fast
 constexpr size_t kMost = 63;      // float32 rarely separates more
 constexpr int kSlopeTrials = 24;  // each leaves two thirds of the slopes
 
