@@ -75,7 +75,10 @@ def allocate(
     from intsim.costing import pareto as front_of
     from intsim.costing.budget import parse_budget, parse_measure
     from intsim.verbs import menu, write_widths
+    from intsim.verbs.arguments import writable
 
+    if output is not None:
+        writable(output)  # before the losses are measured
     limits, measure = [parse_budget(text) for text in budgets or []], parse_measure(minimise)
     costs = [budget.measure for budget in limits if budget.measure != "loss"]
     with show_progress() as progress:

@@ -16,6 +16,7 @@ from intsim.ir.file import Model, load
 if TYPE_CHECKING:
     import torch
 
+    from intsim.costing import Target
     from intsim.ir.float_graph import FloatGraph
 
 Data = str | Dataset | tuple[Any, Any]
@@ -30,6 +31,12 @@ def needs_torch(verb: str) -> None:
 
 def as_model(model: str | Path | Model) -> Model:
     return model if isinstance(model, Model) else load(model)
+
+
+def as_target(target: str | Path | Target) -> Target:
+    from intsim.costing import load_target
+
+    return load_target(target) if isinstance(target, str | Path) else target
 
 
 def is_topology(model: str | Path | Model) -> TypeGuard[str | Path]:

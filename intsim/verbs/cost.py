@@ -14,7 +14,7 @@ from intsim.data import Dataset
 from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, write_atomically
 from intsim.progress import Progress, silent
-from intsim.verbs.arguments import Data, as_model, captured, dataset_of, is_topology, needs_torch, writable
+from intsim.verbs.arguments import Data, as_model, as_target, captured, dataset_of, is_topology, needs_torch, writable
 from intsim.verbs.execution import run
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def estimate(
     array   rows and columns instead of the target's own, such as "16x8"
     data    images, the first 32 of which say how many bits the activations need, for targets that skip leading zeros
     """
-    from intsim.costing import SerialTarget, load_target, trimmed_layers
+    from intsim.costing import SerialTarget, trimmed_layers
     from intsim.costing import estimate as estimate_layers
 
-    machine = load_target(target) if isinstance(target, str | Path) else target
+    machine = as_target(target)
     if widths is not None and data is not None:
         raise InputError("data says what the model's own activations need; leave the widths out, or the data")
     layers = layers_on(model, machine, batch, widths)
@@ -92,12 +92,14 @@ def menu(
     needs_torch("allocate")
     from intsim.calibrate.allocation import Measurement, allocatable, meeting_layers
     from intsim.calibrate.settings import Settings, check_bits
-    from intsim.costing import Pair, layers_of, load_target, menu_of, resident_layers
+    from intsim.costing import Pair, layers_of, menu_of, resident_layers
     from intsim.frontend.execute import as_tensor
 
     for width in bits:
         check_bits("bits", width)
     one_of("loss", loss, ("noise", "kl", "cross_entropy"))
+    if ranked and loss == "noise":
+        raise InputError("only measured losses can be ranked: choose the loss kl or cross_entropy")
     dataset = dataset_of(data)
     graph = captured(model, dataset.inputs)
     pairs = [Pair(*pair) for pair in product(bits, repeat=2)]
@@ -110,13 +112,11 @@ def menu(
         seed=seed,
         options=texts,
     )
-    if ranked and loss == "noise":
-        raise InputError("only measured losses can be ranked: choose the loss kl or cross_entropy")
     folder = None if sensitivities is None else Path(sensitivities)
     measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder, ranked)
     network = allocatable(graph, tuple(map(as_tensor, dataset.inputs)), pairs, settings, measurement, progress)
     ties = [[name for name in group if name in network.sensitivities] for group in meeting_layers(graph)] if tie else []
-    machine = load_target(target) if isinstance(target, str | Path) else target
+    machine = as_target(target)
     # What stays on the chip at 8 bits stays there at fewer; what then fits too is not counted.
     layers = resident_layers(layers_of(network.graph), network.graph, machine, batch)
     choices = menu_of(layers, network.sensitivities, machine, array=array, batch=batch, ties=ties)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from intsim.errors import InputError
 from intsim.ir.file import Model, write_atomically
-from intsim.verbs.arguments import Data, as_model, captured, dataset_of, is_topology, needs_torch, writable
+from intsim.verbs.arguments import Data, as_model, as_target, captured, dataset_of, is_topology, needs_torch, writable
 from intsim.verbs.checks import expect_made_from
 from intsim.verbs.cost import layers_on
 
@@ -66,7 +66,7 @@ def report(
             label = name if chosen is None else f"{name} at {chosen}"
             cases.append(Case(label, machine, layers, estimate_layers(layers, machine, array, batch)))
         sections.append(Section(machine, tuple(cases)))
-    errors = None if float_model is None or data is None else layer_errors(models, float_model, data)
+    errors = None if float_model is None or data is None else _layer_errors(names, loaded, float_model, data)
     page = render_costs(Costs(tuple(sections)), errors)
     if path is not None:
         write_atomically(path, page.encode())
@@ -79,6 +79,12 @@ def layer_errors(models: Sequence[str | Path | Model], float_model: str | torch.
     float_model   the network that the models were made from: another one is refused
     data          float32 images, of which the first 64 are looked at
     """
+    return _layer_errors(_distinct_names(models), models, float_model, data)
+
+
+def _layer_errors(
+    names: Sequence[str], models: Sequence[str | Path | Model], float_model: str | torch.nn.Module, data: Data
+) -> LayerErrors:
     from intsim.benchmark.accuracy import float_layers, layer_sqnr
     from intsim.reporting.errors import LayerErrors
 
@@ -87,7 +93,7 @@ def layer_errors(models: Sequence[str | Path | Model], float_model: str | torch.
     graph = captured(float_model, images.inputs)
     wanted = float_layers(graph, images.inputs)
     files = {}
-    for name, model in zip(_distinct_names(models), models, strict=True):
+    for name, model in zip(names, models, strict=True):
         if is_topology(model):
             raise InputError(f"{name}: a topology has no weights, so its layers compute nothing to compare")
         loaded = as_model(model)
@@ -98,10 +104,7 @@ def layer_errors(models: Sequence[str | Path | Model], float_model: str | torch.
 
 def _distinct_targets(targets: Sequence[str | Path | Target]) -> list[Target]:
     """The targets, each once; InputError where two of them have one name."""
-    from intsim.costing import load_target
-
-    loaded = (load_target(target) if isinstance(target, str | Path) else target for target in targets)
-    machines = list(dict.fromkeys(loaded))
+    machines = list(dict.fromkeys(map(as_target, targets)))
     names = [machine.name for machine in machines]
     for name in names:
         if names.count(name) > 1:

@@ -91,6 +91,7 @@ def test_what_nothing_meets_is_status_1_and_no_file(intsim, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--budget", "cycle=0.5", "-o", "absent/widths.toml"), "there is no folder absent"),  # before anything else
         (("--rank", "5"), "only measured losses can be ranked"),
         (("--loss", "kl", "--rank", "1"), "at least 2 allocations"),
         (("--budget", "cycle=0.5"), "did you mean 'cycles'"),
