@@ -23,10 +23,13 @@ def train(
     weight_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of weights.")] = 2,
     act_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of what layers read.")] = 2,
     epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data.")] = 8,
-    batch: Annotated[int, typer.Option(metavar="N", help="Images for one step.")] = 128,
+    batch: Annotated[int, typer.Option(metavar="N", help="Images for one step.")] = 64,
     learning_rate: Annotated[
-        float, typer.Option(metavar="R", help="Of weights at the start; thresholds and scales have a tenth.")
-    ] = 2e-3,
+        float, typer.Option(metavar="R", help="Of weights at the start, from where it falls to 0.")
+    ] = 1.5e-3,
+    slower: Annotated[
+        float, typer.Option(metavar="F", help="By how much thresholds and scales learn slower than weights.")
+    ] = 1.0,
     augment: Annotated[bool, typer.Option("--augment", help="Flip images, and shift them by up to 4 pixels.")] = False,
     rprelu: Annotated[bool, typer.Option("--rprelu", help="RPReLU in front of every quantizer.")] = False,
     order: Annotated[
@@ -67,6 +70,7 @@ def train(
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
+            slower=slower,
             augment=augment,
             rprelu=rprelu,
             order=order,

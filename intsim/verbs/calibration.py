@@ -107,8 +107,9 @@ def train(
     weight_bits: int = 2,
     act_bits: int = 2,
     epochs: int = 8,
-    batch: int = 128,
-    learning_rate: float = 2e-3,
+    batch: int = 64,
+    learning_rate: float = 1.5e-3,
+    slower: float = 1.0,
     augment: bool = False,
     rprelu: bool = False,
     order: str = "ordinary",
@@ -129,7 +130,8 @@ def train(
     data                              images to train on; the first 1,000 calibrate what is not trained: the residual
                                       stream, and the first and the last layer
     method                            n2uq or lsq
-    learning_rate                     of the weights at the start, falling to 0; thresholds and scales have a tenth
+    learning_rate                     of the weights at the start, falling to 0
+    slower                            by how much thresholds and scales learn slower than weights; the paper has 10
     augment                           flip and shift images at random
     rprelu, order                     the paper's nonlinearity and the paper's order of it, as `convert` has them
     resume                            folder of the state after each epoch, from which a stopped training goes on
@@ -158,7 +160,7 @@ def train(
         pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
         seed=seed,
     )
-    schedule = Schedule(epochs, learning_rate)
+    schedule = Schedule(epochs, learning_rate, slower)
     path = None if output is None else writable(output)
     state = None
     if resume is not None:
