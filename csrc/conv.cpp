@@ -124,7 +124,7 @@ void Conv::choose(std::optional<Scheme> scheme, Method method) {
         return;
     }
     if (packed_.op == TileOp::kStrip)
-        strip_ = &find_strip();
+        strip_ = &find_strip(packed_.scheme);
     else
         tiles_ = find_tiles(packed_.op, packed_.scheme);
     if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;

@@ -83,7 +83,8 @@ void strip_w16(const Strip& strip) {
     }
 }
 
-constexpr StripRow kStrip = {{"strip_u8s8_w16_neon_2x16", "strip", "w16", "neon", 2, 16, 8, 8}, strip_w16};
+constexpr StripRow kStrip = {
+    {"strip_u8s8_w16_neon_2x16", "strip", "w16", "neon", 2, 16, 8, 8}, Scheme::kW16, strip_w16};
 
 #define DEPTHWISE_ROW(mr) \
     {{"depthwise_u8s8_w16_neon_" #mr "x16", "depthwise", "w16", "neon", mr, 16, 8, 8}, Scheme::kW16, depthwise_w16<mr>}

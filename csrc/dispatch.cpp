@@ -89,8 +89,8 @@ std::vector<SchemeCost> scheme_costs() {
     return {table->costs->first, table->costs->first + table->costs->count};
 }
 
-const StripRow& find_strip() {
-    return find(&KernelTable::strips, [](const StripRow&) { return true; });
+const StripRow& find_strip(Scheme scheme) {
+    return find(&KernelTable::strips, [=](const StripRow& row) { return row.scheme == scheme; });
 }
 
 const EpilogueRow& find_epilogue(EpilogueKind kind) {

@@ -27,7 +27,7 @@ TileKernels find_tiles(TileOp op, Scheme scheme);
 // Of the schemes among which the fastest is chosen, the cheapest quad first.
 std::vector<SchemeCost> scheme_costs();
 
-const StripRow& find_strip();
+const StripRow& find_strip(Scheme scheme);
 const EpilogueRow& find_epilogue(EpilogueKind kind);
 const AddRow& find_add(AddKind kind);
 const OperandRow& find_operands(Scheme scheme);

@@ -88,6 +88,32 @@ bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec,
     return true;
 }
 
+// One channel in float32, whose conversion to integers rounds half to even; false where that is another rounding, or
+// where a sum would not be exact.
+bool fill_line(LineBlock& block, int channel, const RoundingSpec& spec, int64_t multiplier, int64_t shift, int64_t low,
+               int64_t high) {
+    constexpr __int128 kExact = 1 << 24;
+    const int64_t offset = spec.zero_point - spec.out.min, after = spec.zero_point_first ? -spec.out.min : offset;
+    if (tie_is_reachable(multiplier, shift, low, high) && (spec.rounding != Rounding::kHalfEven || after % 2 != 0))
+        return false;
+    const __int128 largest = static_cast<__int128>(std::abs(multiplier)) * std::max(std::abs(low), std::abs(high));
+    if (spec.rounding > Rounding::kHalfToZero || shift > 24 || std::abs(offset) > kExact ||
+        largest + (static_cast<__int128>(std::abs(offset)) << shift) > kExact)
+        return false;
+    block.scale[channel] = std::ldexp(static_cast<float>(multiplier), -static_cast<int>(shift));
+    block.offset[channel] = static_cast<float>(offset);
+    block.low = static_cast<int32_t>(spec.low - spec.out.min);
+    block.high = static_cast<int32_t>(spec.high - spec.out.min);
+    return true;
+}
+
+// Without terms that depend on the sum the zero point may come before the shift.
+void fold_zero_point(RoundingBlock<int64_t>& block, int channel) {
+    if (block.sign_term[channel] != 0 || block.odd_term[channel] != 0 || block.shift[channel] > 31) return;
+    block.base[channel] += block.zero[channel] * (int64_t{1} << block.shift[channel]);
+    block.zero[channel] = 0;
+}
+
 }  // namespace
 
 int64_t channels_of(const EpilogueSpec& spec) {
@@ -181,9 +207,10 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
 
     std::vector<ScaleBlock<int64_t>> wide(blocks_.size());
     std::vector<HighWordBlock> high_word(blocks_.size());
-    bool in_int32 = true, in_high_words = true, multiplier_in_int32 = true;
+    std::vector<LineBlock> lines(blocks_.size());
+    bool in_int32 = true, simple = true, in_high_words = true, in_float32 = true, multiplier_in_int32 = true;
     for (size_t b = 0; b < blocks_.size(); ++b) {
-        wide[b] = {}, high_word[b] = {};
+        wide[b] = {}, high_word[b] = {}, lines[b] = {};
         wide[b].rounding.simple = wide[b].rounding.even = 1;
         for (int c = 0; c < blocks_[b].count; ++c) {
             const int64_t channel = blocks_[b].first + c;
@@ -204,13 +231,22 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
             if (!twice || shift <= 31) reduce(multiplier, shift);
             wide[b].multiplier[c] = multiplier;
             fill_rounding(wide[b].rounding, c, rounding, shift);
+            fold_zero_point(wide[b].rounding, c);
             const auto [low, high] = std::minmax({multiplier * bounds.low[channel], multiplier * bounds.high[channel]});
             in_high_words = in_high_words && fill_high_word(high_word[b], c, rounding, multiplier, shift,
                                                             bounds.low[channel], bounds.high[channel]);
+            in_float32 = in_float32 &&
+                         fill_line(lines[b], c, rounding, multiplier, shift, bounds.low[channel], bounds.high[channel]);
             in_int32 = in_int32 && multiplier == 1 && rounds_in_int32(wide[b].rounding, c, low, high);
             multiplier_in_int32 =
                 multiplier_in_int32 && multiplier < kMaxMultiplier && result_in_int32(wide[b].rounding, c, low, high);
         }
+        simple = simple && wide[b].rounding.simple;
+    }
+    if (in_float32 && !(in_int32 && simple)) {
+        data_ = std::move(lines);
+        use(EpilogueKind::kLine, std::get<std::vector<LineBlock>>(data_));
+        return;
     }
     if (!in_int32 && in_high_words) {
         data_ = std::move(high_word);

@@ -24,7 +24,7 @@ void each_two_rows(const EpilogueArgs& args, int32_t low, int32_t high, const Ro
     }
 }
 
-// Only the terms that the block's rounding has: kNone, kOdd (half to even) or kAll.
+// Only the terms that the block's rounding has: kNone, whose base holds the zero point, kOdd (half to even) or kAll.
 enum class Terms { kNone, kOdd, kAll };
 
 template <Terms kTerms>
@@ -35,10 +35,10 @@ void shift_rows(const EpilogueArgs& args, const RoundingBlock<int32_t>& block) {
     const __m256i zero[2] = {load(block.zero), load(block.zero + 8)};
     const auto round = [&](const int32_t* acc, int half) {
         const __m256i x = load(acc + 8 * half);
+        if (kTerms == Terms::kNone) return _mm256_srav_epi32(_mm256_add_epi32(x, base[half]), shift[half]);
         if (kTerms == Terms::kAll) return round32<false>(x, block, 8 * half);
-        __m256i sum = _mm256_add_epi32(x, base[half]);
-        if (kTerms == Terms::kOdd)
-            sum = _mm256_add_epi32(sum, _mm256_and_si256(_mm256_srav_epi32(x, shift[half]), odd[half]));
+        const __m256i odd_term = _mm256_and_si256(_mm256_srav_epi32(x, shift[half]), odd[half]);
+        const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(x, base[half]), odd_term);
         return _mm256_add_epi32(_mm256_srav_epi32(sum, shift[half]), zero[half]);
     };
     each_two_rows(args, block.low, block.high, round);

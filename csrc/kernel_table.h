@@ -35,6 +35,7 @@
 //     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
 //     w16 (strip)      [8 channels each][filter column][w0 w1, w2 0, 0 w0, w1 w2][8 channels][2 taps] int16
+//     a16 (strip)      [filter column][w0 w1, w2 0, 0 w0, w1 w2][16 channels in kUnpackOrder][2 taps] int8
 //
 // Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
 // 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i,
@@ -44,7 +45,8 @@
 // runs come in pairs (the last one doubled, with zero weights, where the taps are odd in number).
 //
 // A strip kernel is for depthwise filters of 3x3 alone: it computes one or two rows of many output pixels, so that
-// input rows are taken in pairs, each pair once, for both rows and for all three columns of the filter.
+// input rows are taken in pairs, each pair once, for both rows and for all three columns of the filter. In scheme a16
+// the 16-bit sums of all nine taps never overflow.
 //
 // Narrow lanes. Scheme a16 adds products in 16-bit lanes, lut adds table entries in bytes and these in 16-bit lanes,
 // for as long as the actual weights prove that no lane can overflow: a run's `flush` says which lanes the packer found
@@ -231,13 +233,15 @@ struct TileRow {
 
 struct StripRow {
     KernelInfo info;
+    Scheme scheme;
     StripKernel run;
 };
 
-// kShift: ScaleBlock<int32_t> whose multipliers are 1. kHighWord: HighWordBlock. kMultiplier: ScaleBlock<int64_t> with
-// 32-bit multipliers and results that fit int32 before clipping. kWide: any ScaleBlock<int64_t>. kFloat32 and kFloat64:
-// FloatBlock of float, whose `before` is 0, and of double. kThreshold16: every threshold in -32768..32766. kHighWord:
-// nothing is subtracted below zero. kBuckets: BucketBlock. kLine: LineBlock.
+// kShift: ScaleBlock<int32_t> whose multipliers are 1; where its rounding is simple, every zero is 0. kHighWord:
+// HighWordBlock. kMultiplier: ScaleBlock<int64_t> with 32-bit multipliers and results that fit int32 before clipping.
+// kWide: any ScaleBlock<int64_t>. kFloat32 and kFloat64: FloatBlock of float, whose `before` is 0, and of double.
+// kThreshold16: every threshold in -32768..32766. kHighWord: nothing is subtracted below zero. kBuckets: BucketBlock.
+// kLine: LineBlock.
 enum class EpilogueKind {
     kShift,
     kHighWord,

@@ -138,8 +138,9 @@ void depthwise_w16(const Tile& tile) {
 }
 
 // Rows of the filter by the pairs that a strip's panel has: those of the first output row, which starts with a pair.
-void strip_w16(const Strip& strip) {
-    const int16_t* panel = static_cast<const int16_t*>(strip.panel);
+template <class Weight>
+void strip(const Strip& strip) {
+    const Weight* panel = static_cast<const Weight*>(strip.panel);
     for (int64_t row = 0; row < strip.rows; ++row)
         for (int64_t x = 0; x < strip.pixels; ++x)
             for (int c = 0; c < 16; ++c) {
@@ -148,8 +149,10 @@ void strip_w16(const Strip& strip) {
                 int32_t sum = strip.bias[c];
                 for (int tap = 0; tap < 9; ++tap) {
                     const int y = tap / 3, column = tap % 3;
-                    const int16_t weight = panel[192 * (c / 8) + 64 * column + 16 * (y / 2) + 2 * (c % 8) + y % 2];
-                    sum += a[y * strip.row_stride + column * strip.pixel_stride] * weight;
+                    const int place = sizeof(Weight) == 1
+                                          ? 128 * column + 32 * (y / 2) + 2 * kUnpackOrder[c] + y % 2
+                                          : 192 * (c / 8) + 64 * column + 16 * (y / 2) + 2 * (c % 8) + y % 2;
+                    sum += a[y * strip.row_stride + column * strip.pixel_stride] * panel[place];
                 }
                 strip.acc[(row * kMaxStripPixels + x) * 16 + c] = sum;
             }
@@ -373,7 +376,9 @@ constexpr SchemeCost kCosts[] = {{Scheme::kLutSign, 3.7, 22, 44, 0.6}, {Scheme::
                                  {Scheme::kA32S1, 12.6, 0, 0, 0},      {Scheme::kW16, 16, 0, 0, 0}};
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
-constexpr StripRow kStrip = {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, strip_w16};
+constexpr StripRow kStrips[] = {
+    {{"strip_u8s8_a16_portable_2x16", "strip", "a16", "portable", 2, 16, 8, 8}, Scheme::kA16, strip<int8_t>},
+    {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, Scheme::kW16, strip<int16_t>}};
 
 constexpr TileRow kRoof = {{"roof_f32f32_float32_portable_4x16", "roof", "float32", "portable", 4, 16, 32, 32},
                            Scheme::kFloat32,
@@ -467,7 +472,7 @@ constexpr Rows<Row> rows_of(const Row (&rows)[N]) {
 
 constexpr Rows<SchemeCost> kCostRows = rows_of(kCosts);
 constexpr Rows<TileRow> kGemmRows = rows_of(kGemm), kDepthwiseRows = rows_of(kDepthwise);
-constexpr Rows<StripRow> kStripRows = {&kStrip, 1};
+constexpr Rows<StripRow> kStripRows = rows_of(kStrips);
 constexpr Rows<TileRow> kRoofRows = {&kRoof, 1};
 constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
 constexpr Rows<AddRow> kAddRows = rows_of(kAdds);

@@ -22,8 +22,10 @@ SchemeCost cost_of(Scheme scheme) {
 constexpr int64_t kStreamed = 1 << 18;
 
 // Whether an instruction set that has one scheme has the other, so that the second one is not the portable kernel.
-bool same_isa(Scheme a, Scheme b) {
-    const auto isa = [](Scheme scheme) { return std::string(find_tiles(TileOp::kGemm, scheme).info->isa); };
+bool same_isa(TileOp op, Scheme a, Scheme b) {
+    const auto isa = [=](Scheme scheme) {
+        return std::string((op == TileOp::kStrip ? find_strip(scheme).info : *find_tiles(op, scheme).info).isa);
+    };
     return isa(a) == isa(b);
 }
 
@@ -101,24 +103,34 @@ public:
 
     // Each filter column's rows in pairs, once as they are and once moved down by one (kernel_table.h).
     std::optional<PackedWeights> strips() {
-        if (scheme_ != Scheme::kW16 || !weights_within(-32768, 32767)) return std::nullopt;
+        const bool bytes = scheme_ == Scheme::kA16;
+        if (bytes ? !filters_fit_int16() : scheme_ != Scheme::kW16 || !weights_within(-32768, 32767))
+            return std::nullopt;
         packed_.op = TileOp::kStrip, packed_.scheme = scheme_, packed_.operand_bytes = 1;
         packed_.panel_channels = 16;
-        constexpr int64_t kPanelBytes = 2 * 3 * 4 * 32;
+        const int64_t panel_bytes = (bytes ? 1 : 2) * 3 * 4 * 32;
         const std::vector<ChannelBlock> outputs = blocks_of_channels(spec_.out_channels);
-        allocate(kPanelBytes * static_cast<int64_t>(outputs.size()));
+        allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (size_t i = 0; i < outputs.size(); ++i) {
-            const Panel panel{outputs[i], outputs[i].first, {}, static_cast<int64_t>(i) * kPanelBytes};
-            int16_t* to = reinterpret_cast<int16_t*>(packed_.data_.get() + panel.data);
+            const Panel panel{outputs[i], outputs[i].first, {}, static_cast<int64_t>(i) * panel_bytes};
+            char* const to = packed_.data_.get() + panel.data;
+            const auto put = [=](int64_t place, int64_t weight) {
+                if (bytes)
+                    to[place] = static_cast<char>(weight);
+                else
+                    reinterpret_cast<int16_t*>(to)[place] = static_cast<int16_t>(weight);
+            };
             for (int64_t n = 0; n < outputs[i].count; ++n)
                 for (int64_t x = 0; x < 3; ++x)
                     for (int64_t y = 0; y < 3; ++y) {
-                        const int16_t weight = static_cast<int16_t>(spec_.weight(outputs[i].first + n, 0, y, x));
-                        int16_t* column = to + 192 * (n / 8) + 64 * x + 2 * (n % 8);
-                        column[16 * (y / 2) + y % 2] = weight;
-                        column[32 + 16 * ((y + 1) / 2) + (y + 1) % 2] = weight;
+                        const int64_t weight = spec_.weight(outputs[i].first + n, 0, y, x);
+                        const int64_t pair = bytes ? 32 : 16;  // weights
+                        const int64_t column =
+                            bytes ? 128 * x + 2 * kUnpackOrder[n] : 192 * (n / 8) + 64 * x + 2 * (n % 8);
+                        put(column + pair * (y / 2) + y % 2, weight);
+                        put(column + pair * (2 + (y + 1) / 2) + (y + 1) % 2, weight);
                     }
-            packed_.quads += 6;
+            packed_.flushes += bytes, packed_.quads += 6;
             packed_.panels.push_back(panel);
         }
         return std::move(packed_);
@@ -155,6 +167,18 @@ private:
     bool weights_within(int64_t low, int64_t high) const {
         return std::all_of(spec_.weights.begin(), spec_.weights.end(),
                            [=](int64_t w) { return low <= w && w <= high; });
+    }
+
+    // Whether all sums over a filter of one channel, in any order, stay in int16.
+    bool filters_fit_int16() const {
+        const int64_t taps = spec_.kernel_height * spec_.kernel_width, amax = (int64_t{1} << spec_.act_bits) - 1;
+        if (!weights_within(-128, 127) || taps > 9) return false;
+        for (auto filter = spec_.weights.begin(); filter != spec_.weights.end(); filter += taps) {
+            int64_t low = 0, high = 0;
+            for (auto weight = filter; weight != filter + taps; ++weight) (*weight < 0 ? low : high) += *weight * amax;
+            if (low < INT16_MIN || high > INT16_MAX) return false;
+        }
+        return true;
     }
 
     // Every weight is odd and small, and there is none that padding would have to make zero.
@@ -357,11 +381,13 @@ std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, const std::vecto
 }
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
+    if (fits_strips(spec) && same_isa(TileOp::kStrip, Scheme::kA16, Scheme::kW16))
+        if (std::optional<PackedWeights> packed = pack(spec, Scheme::kA16)) return std::move(*packed);
     std::optional<PackedWeights> fastest = pack_fastest(spec, scheme_costs());
     require(fastest.has_value(), "'", spec.name, "': weight levels leave int16");
     if (!spec.one_pixel || fastest->bytes() < kStreamed) return std::move(*fastest);
     for (const auto& [scheme, dense] : {std::pair{Scheme::kA16, Scheme::kA16X4}, {Scheme::kW16, Scheme::kW16X8}}) {
-        if (fastest->scheme != scheme || !same_isa(scheme, dense)) continue;
+        if (fastest->scheme != scheme || !same_isa(TileOp::kGemm, scheme, dense)) continue;
         if (std::optional<PackedWeights> packed = pack(spec, dense)) return std::move(*packed);
     }
     return std::move(*fastest);

@@ -123,6 +123,8 @@ def proof_of(conv: Any) -> str:
     largest = f"|acc| <= {max(-min(conv.acc_low), max(conv.acc_high)):,}"
     if conv.scheme in ("w16", "w16x8", "dot"):
         return f"{conv.scheme}: int32 from the first product; {largest}"
+    if conv.kernel.startswith("strip_"):
+        return f"{conv.scheme}: int16 for all 9 taps, which cannot leave it, then int32; {largest}"
     if conv.scheme.startswith("a32"):
         return f"{conv.scheme}: int16 for {4 * int(conv.scheme[-1])} k, which cannot leave it, then int32; {largest}"
     widened = f"widened every {4 * conv.quads / conv.flushes:.0f} k, before any could overflow"

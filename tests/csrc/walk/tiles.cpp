@@ -120,11 +120,14 @@ void Walk::tiles() {
     for (int i = 0; table_->strips != nullptr && i < table_->strips->count; ++i)
         for (int64_t stride : {1, 2})
             for (int64_t width : {3, 4, 35, 70})
-                for (const Numbers numbers : kNumbers) {
-                    Layer layer{21, 21, 21, 3, 3, stride, 6, width, 8, 8, numbers, std::nullopt};
-                    layer.met = &table_->strips->first[i].info;
-                    convolve(layer);
-                }
+                for (const Numbers numbers : kNumbers)
+                    for (const int bits : {4, 8}) {  // a16 has no room for 8
+                        const StripRow& row = table_->strips->first[i];
+                        if (row.scheme == Scheme::kA16 && bits == 8) continue;
+                        Layer layer{21, 21, 21, 3, 3, stride, 6, width, bits, bits, numbers, row.scheme};
+                        layer.met = &row.info;
+                        convolve(layer);
+                    }
     for (int i = 0; table_->operands != nullptr && i < table_->operands->count; ++i)
         met(table_->operands->first[i].info);  // by the layers whose scheme needs them
 }
