@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "flush_proof.h"
 #include "scratch.h"
 #include "threads.h"
 
@@ -160,8 +161,8 @@ void Conv::check(const ByteImages& in, const Halo& padding, int pad_byte, const 
     require(out.batch == in.batch && out.height == height && out.width == width && out.channels == spec_.out_channels,
             "'", name, "': output is ", out.batch, "x", out.height, "x", out.width, "x", out.channels, ", expected ",
             in.batch, "x", height, "x", width, "x", spec_.out_channels);
-    require(!spec_.joins_pixels() || in.pixel_stride == round_up(in.channels, 4), "'", name, "': input pixels are ",
-            in.pixel_stride, " bytes apart, expected ", round_up(in.channels, 4));
+    require(!spec_.joins_pixels() || in.pixel_stride == padded_channels(in.channels), "'", name, "': input pixels are ",
+            in.pixel_stride, " bytes apart, expected ", padded_channels(in.channels));
 }
 
 template <class T>
@@ -187,8 +188,8 @@ Conv::Route Conv::route(const ByteImages& in, const Halo& padding, const Images<
         for (const PackedRun& run : panel.runs) {
             const int64_t offset = run.filter_y * spec_.dilation_y * in.row_stride +
                                    run.filter_x * spec_.dilation_x * in.pixel_stride + run.skip + panel.first_input;
-            runs.push_back({offset * packed_.operand_bytes, run.quads, run.flush});
-            route.reach = std::max(route.reach, offset + 4 * run.quads);
+            runs.push_back({offset * packed_.operand_bytes, run.length, run.flush});
+            route.reach = std::max(route.reach, offset + k_per_step(packed_.scheme) * run.length);
         }
     }
     return route;

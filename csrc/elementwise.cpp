@@ -29,8 +29,8 @@ void require_same_extents(const char* what, const Images<A>& a, const Images<B>&
             b.channels, " differ");
 }
 
-// Whether the channels, padded to a multiple of 4, are all that a pixel has: not so for a part of other images.
-bool whole_pixels(const ByteImages& images) { return images.pixel_stride == round_up(images.channels, 4); }
+// Whether the channels, with their padding, are all that a pixel has: not so for a part of other images.
+bool whole_pixels(const ByteImages& images) { return images.pixel_stride == padded_channels(images.channels); }
 
 void take_larger(uint8_t* __restrict to, const uint8_t* __restrict from, int64_t count) {
     for (int64_t i = 0; i < count; ++i) to[i] = std::max(to[i], from[i]);

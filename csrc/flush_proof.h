@@ -34,6 +34,9 @@ constexpr bool is_lut(Scheme scheme) { return scheme == Scheme::kLut || is_signe
 // w16 in one form or another: int32 from the first product.
 constexpr bool is_w16(Scheme scheme) { return scheme == Scheme::kW16 || scheme == Scheme::kW16X8; }
 
+// What a run's length counts: quads or pairs.
+constexpr int64_t k_per_step(Scheme scheme) { return is_w16(scheme) ? 2 : 4; }
+
 using Quad = std::array<std::array<int32_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
 
 class FlushProof {

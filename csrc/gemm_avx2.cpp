@@ -100,10 +100,10 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     "add $4, %[q]\n"                               \
     "add $32, %[panel]\n"
 
-// w16: int16 times int16, pairs summed into int32. A quad is two pairs of k, 4 bytes apart in the widened operand.
+// w16: int16 times int16, pairs of k summed into int32, two pairs at a time.
 #define W16_FIRST(low, high, address) MULTIPLY_ADD("vpbroadcastd", "vpmaddwd", "vpaddd", low, high, address)
 #define W16_SECOND(low, high, address) MULTIPLY_ADD("vpbroadcastd", "vpmaddwd", "vpaddd", low, high, "4" address)
-#define W16_QUAD(rows)        \
+#define W16_TWO(rows)         \
     LOAD_PANEL("0", "32")     \
     rows(W16_FIRST)           \
     LOAD_PANEL("64", "96")    \
@@ -111,11 +111,15 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     "add $8, %[p]\n"          \
     "add $8, %[q]\n"          \
     "sub $-128, %[panel]\n"
+#define W16_ONE(rows)         \
+    LOAD_PANEL("0", "32")     \
+    rows(W16_FIRST)           \
+    "add $64, %[panel]\n"
 // w16x8: the same from bytes.
 #define LOAD_WIDENED(low, high)                  \
     "vpmovsxbw " low "(%[panel]), %%ymm12\n"     \
     "vpmovsxbw " high "(%[panel]), %%ymm13\n"
-#define W16X8_QUAD(rows)        \
+#define W16X8_TWO(rows)         \
     LOAD_WIDENED("0", "16")     \
     rows(W16_FIRST)             \
     LOAD_WIDENED("32", "48")    \
@@ -123,6 +127,10 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     "add $8, %[p]\n"            \
     "add $8, %[q]\n"            \
     "add $64, %[panel]\n"
+#define W16X8_ONE(rows)         \
+    LOAD_WIDENED("0", "16")     \
+    rows(W16_FIRST)             \
+    "add $32, %[panel]\n"
 
 // a32: as a16, but 16-bit sums are widened and added to int32 registers after every step. Steps of 2 and 4 quads have 4
 // rows, so that ymm8..15 are free; quads that are left over go one by one.
@@ -286,7 +294,7 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
 #define FMA_STORE_ONE(i) "vmovaps %%ymm" #i ", 32*" #i "(%[acc])\n"
 #define FMA_STORE(low, high, address) FMA_STORE_ONE(low) FMA_STORE_ONE(high)
 
-// The loops over the n quads of a run: one by one, or in steps with the rest one by one.
+// The loops over a run of length n: one by one, or in steps of a few with the rest one by one.
 #define EACH_QUAD(quad, rows) \
     ".p2align 5\n"            \
     "2:\n"                    \
@@ -299,17 +307,17 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     pair(rows)                \
     "sub $2, %[n]\n"          \
     "jnz 2b\n"
-#define EACH_STEP(quads, step, rows)  \
-    "sub $" #quads ", %[n]\n"         \
+#define EACH_STEP(count, step, single, rows)  \
+    "sub $" #count ", %[n]\n"         \
     "jl 5f\n"                         \
     ".p2align 5\n"                    \
     "4:\n"                            \
     step(rows)                        \
-    "sub $" #quads ", %[n]\n"         \
+    "sub $" #count ", %[n]\n"         \
     "jge 4b\n"                        \
-    "5: add $" #quads ", %[n]\n"      \
+    "5: add $" #count ", %[n]\n"      \
     "jz 6f\n"                         \
-    EACH_QUAD(A32S1_QUAD, rows)       \
+    EACH_QUAD(single, rows)           \
     "6:\n"
 
 // at_start; for each run { p = operand + offset; each_quad; if (run.flush) { after_flush } } at_end
@@ -353,9 +361,9 @@ static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes")
                 EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
     GEMM_KERNEL(gemm_a16x4_##mr, 1, EACH_ROW_##mr, START(EACH_ROW_##mr), EACH_QUAD(A16X4_QUAD, EACH_ROW_##mr),       \
                 EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
-    GEMM_KERNEL(gemm_w16x8_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(W16X8_QUAD, EACH_ROW_##mr), "",                     \
+    GEMM_KERNEL(gemm_w16x8_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, W16X8_TWO, W16X8_ONE, EACH_ROW_##mr), "",        \
                 INT32_STORE(EACH_ROW_##mr))                                                                          \
-    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(W16_QUAD, EACH_ROW_##mr), "",                         \
+    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, W16_TWO, W16_ONE, EACH_ROW_##mr), "",              \
                 INT32_STORE(EACH_ROW_##mr))                                                                          \
     GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                     \
                 INT32_STORE(EACH_ROW_##mr))                                                                          \
@@ -365,10 +373,10 @@ static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes")
                 EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")                                 \
     GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                 \
                 EACH_PAIR(LUTSIGN_PAIR, EACH_ROW_##mr), LUTSIGN_FLUSH(EACH_ROW_##mr), "")
-#define STEP_KERNELS(mr)                                                                            \
-    GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, A32S2_STEP, EACH_ROW_##mr), "", \
-                INT32_STORE(EACH_ROW_##mr))                                                         \
-    GEMM_KERNEL(gemm_a32s4_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(4, A32S4_STEP, EACH_ROW_##mr), "", \
+#define STEP_KERNELS(mr)                                                                                        \
+    GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, A32S2_STEP, A32S1_QUAD, EACH_ROW_##mr), "", \
+                INT32_STORE(EACH_ROW_##mr))                                                                     \
+    GEMM_KERNEL(gemm_a32s4_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(4, A32S4_STEP, A32S1_QUAD, EACH_ROW_##mr), "", \
                 INT32_STORE(EACH_ROW_##mr))
 
 GEMM_KERNELS(1)

@@ -62,7 +62,7 @@ void gemm_dot(const Tile& tile) {
     const char* panel = static_cast<const char*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r)
         panel = add_lines<Dot, MR>(even, odd, static_cast<const char*>(tile.operand) + tile.runs[r].offset,
-                                   tile.row_stride, panel, tile.runs[r].quads);
+                                   tile.row_stride, panel, tile.runs[r].length);
 #pragma GCC unroll 6
     for (int row = 0; row < MR; ++row) _mm512_store_si512(tile.acc + 16 * row, _mm512_add_epi32(even[row], odd[row]));
 }
@@ -72,7 +72,7 @@ void float32_roof(const Tile& tile) {
 #pragma GCC unroll 6
     for (int row = 0; row < 6; ++row) even[row] = odd[row] = _mm512_setzero_ps();
     add_lines<MultiplyAdd, 6>(even, odd, static_cast<const char*>(tile.operand), tile.row_stride,
-                              static_cast<const char*>(tile.panel), 4 * tile.runs[0].quads);
+                              static_cast<const char*>(tile.panel), 4 * tile.runs[0].length);
 #pragma GCC unroll 6
     for (int row = 0; row < 6; ++row) _mm512_store_ps(tile.acc + 16 * row, _mm512_add_ps(even[row], odd[row]));
 }

@@ -87,7 +87,7 @@ void gemm_dot(const Tile& tile) {
     const char* panel = static_cast<const char*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const char* from = static_cast<const char*>(tile.operand) + tile.runs[r].offset;
-        int64_t quads = tile.runs[r].quads;
+        int64_t quads = tile.runs[r].length;
         for (; quads >= 4; quads -= 4, from += 16, panel += 256) add_lanes<Dot, MR>(acc, from, tile.row_stride, panel);
         for (; quads > 0; --quads, from += 4, panel += 64) {
             int8x16_t operand[MR];
@@ -109,7 +109,7 @@ void float32_roof(const Tile& tile) {
     float32x4_t acc[4][4];
     set_to_zero(acc);
     const char *from = static_cast<const char*>(tile.operand), *panel = static_cast<const char*>(tile.panel);
-    for (int64_t quad = 0; quad < tile.runs[0].quads; ++quad, from += 16, panel += 256)
+    for (int64_t quad = 0; quad < tile.runs[0].length; ++quad, from += 16, panel += 256)
         add_lanes<MultiplyAdd, 4>(acc, from, tile.row_stride, panel);
     float* to = reinterpret_cast<float*>(tile.acc);
 #pragma GCC unroll 4
@@ -165,7 +165,7 @@ void gemm_lutsign(const Tile& tile) {
     const int8_t* panel = static_cast<const int8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const char* from = static_cast<const char*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quads = tile.runs[r].quads; quads > 0; quads -= 2, from += 32, panel += 64)
+        for (int64_t quads = tile.runs[r].length; quads > 0; quads -= 2, from += 32, panel += 64)
 #pragma GCC unroll 4
             for (int row = 0; row < MR; ++row) add_entries(sums[row], from + row * tile.row_stride, panel);
         if (tile.runs[r].flush == kNoFlush) continue;

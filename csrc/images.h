@@ -36,6 +36,10 @@ struct Extents {
 // Kernels load whole vectors: reading (never writing) this many bytes past the last pixel is legal.
 constexpr int64_t kReadableSlack = 64;
 
+// Bytes from one pixel to the next. Pixels of fewer than 4 channels stay dense: padding would be a quarter or more of
+// what a convolution multiplies.
+constexpr int64_t padded_channels(int64_t channels) { return channels < 4 ? channels : round_up(channels, 4); }
+
 // Elements of the batch that are computed together stay contiguous in memory that is aligned to a cache line.
 struct FreeMemory {
     void operator()(void* memory) const { std::free(memory); }
@@ -65,14 +69,15 @@ struct Strides {
 };
 
 // Throws std::invalid_argument for extents and halos out of range, std::bad_alloc where the size overflows.
-Strides strides_of(const Extents& extents, const Halo& halo, int64_t channel_multiple);
+Strides strides_of(const Extents& extents, const Halo& halo, int64_t pixel);
 
 template <class T>
 class Images {
 public:
     static constexpr int64_t kSlack = kReadableSlack / static_cast<int64_t>(sizeof(T));
     static Strides strides(const Extents& extents, const Halo& halo) {
-        return strides_of(extents, halo, sizeof(T) == 1 ? 4 : 16);
+        const int64_t channels = extents.channels;
+        return strides_of(extents, halo, sizeof(T) == 1 ? padded_channels(channels) : round_up(channels, 16));
     }
 
     // With memory of their own: every element, halo and channel padding included, starts as `fill`.
@@ -158,7 +163,7 @@ public:
     Int32Images(const Extents& extents, int32_t* memory) : Images(extents, {}, 0, memory) {}
 };
 
-inline Strides strides_of(const Extents& extents, const Halo& halo, int64_t channel_multiple) {
+inline Strides strides_of(const Extents& extents, const Halo& halo, int64_t pixel) {
     const auto [batch, height, width, channels] = extents;
     for (int64_t extent : {batch, height, width, channels})
         require(extent >= 1 && extent < (1ll << 31), "images: extents must be 1..2^31-1, got ", batch, "x", height, "x",
@@ -172,7 +177,7 @@ inline Strides strides_of(const Extents& extents, const Halo& halo, int64_t chan
         return product;
     };
     Strides strides{};
-    strides.pixel = round_up(channels, channel_multiple);
+    strides.pixel = pixel;
     strides.row = times(width + std::max(halo.left, halo.right), strides.pixel);
     strides.image = times(height + std::max(halo.top, halo.bottom), strides.row);
     strides.origin = times(halo.top, strides.row) + halo.left * strides.pixel;

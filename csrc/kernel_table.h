@@ -25,8 +25,8 @@
 //     dot (gemm)       as a16, and after all quads the sum of each channel's weights, [16 channels] int32: vpdpbusd
 //                      multiplies unsigned by signed bytes, but sdot signed ones, and what moving activations by 128
 //                      takes away is 128 times that sum
-//     w16x8 (gemm)     [quad][2][16 channels][2 k] int8     w16 in bytes
-//     w16 (gemm)       [quad][2][16 channels][2 k] int16    vpmaddwd eats 2 k of 8 channels; operands widened to int16
+//     w16x8 (gemm)     [pair][16 channels][2 k] int8        w16 in bytes
+//     w16 (gemm)       [pair][16 channels][2 k] int16       vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
 //     lutodd (gemm)    the same, but a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
 //     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are
@@ -77,7 +77,7 @@ enum Flush : int64_t {
 
 struct Run {
     int64_t offset;  // bytes from the first operand of a row
-    int64_t quads;   // length; 1 for a depthwise tap
+    int64_t length;  // in quads; in pairs of k for w16; 1 for a depthwise tap
     int64_t flush;   // after this run
 };
 

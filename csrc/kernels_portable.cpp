@@ -19,7 +19,7 @@ void gemm_bytes(const Tile& tile) {
     const int8_t* panel = static_cast<const int8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 4, panel += 64)
+        for (int64_t quad = 0; quad < tile.runs[r].length; ++quad, operand += 4, panel += 64)
             for (int row = 0; row < MR; ++row) {
                 const uint8_t* a = operand + row * tile.row_stride;
                 for (int n = 0; n < 16; ++n)
@@ -34,7 +34,7 @@ void gemm_nibbles(const Tile& tile) {
     const int8_t* panel = static_cast<const int8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 4, panel += 32)
+        for (int64_t quad = 0; quad < tile.runs[r].length; ++quad, operand += 4, panel += 32)
             for (int n = 0; n < 16; ++n)
                 for (int k = 0; k < 4; ++k) {
                     const int8_t pair = panel[4 * (n % 8) + k];
@@ -51,12 +51,12 @@ void gemm_words(const Tile& tile) {
     const Weight* panel = static_cast<const Weight*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const char* operand = static_cast<const char*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 8, panel += 64)
+        for (int64_t pair = 0; pair < tile.runs[r].length; ++pair, operand += 4, panel += 32)
             for (int row = 0; row < MR; ++row) {
-                int16_t a[4];
+                int16_t a[2];
                 std::memcpy(a, operand + row * tile.row_stride, sizeof a);
-                for (int k = 0; k < 4; ++k)
-                    for (int n = 0; n < 16; ++n) tile.acc[16 * row + n] += a[k] * panel[32 * (k / 2) + 2 * n + k % 2];
+                for (int k = 0; k < 2; ++k)
+                    for (int n = 0; n < 16; ++n) tile.acc[16 * row + n] += a[k] * panel[2 * n + k];
             }
     }
 }
@@ -78,7 +78,7 @@ void gemm_lut(const Tile& tile) {
     const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 16, panel += 64)
+        for (int64_t quad = 0; quad < tile.runs[r].length; ++quad, operand += 16, panel += 64)
             for (int row = 0; row < MR; ++row) {
                 const uint8_t* table = operand + row * tile.row_stride;
                 for (int n = 0; n < 32; ++n)
@@ -96,7 +96,7 @@ void gemm_lutodd(const Tile& tile) {
     const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const int8_t* operand = static_cast<const int8_t*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].quads; ++quad, operand += 16, panel += 64)
+        for (int64_t quad = 0; quad < tile.runs[r].length; ++quad, operand += 16, panel += 64)
             for (int row = 0; row < MR; ++row) {
                 const int8_t* table = operand + row * tile.row_stride;
                 for (int n = 0; n < 32; ++n)
@@ -111,7 +111,7 @@ void gemm_lutsign(const Tile& tile) {
     const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const int8_t* operand = static_cast<const int8_t*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].quads; quad += 2, operand += 32, panel += 64)
+        for (int64_t quad = 0; quad < tile.runs[r].length; quad += 2, operand += 32, panel += 64)
             for (int row = 0; row < MR; ++row) {
                 const int8_t* tables = operand + row * tile.row_stride;
                 for (int n = 0; n < 32; ++n)
@@ -163,7 +163,7 @@ void float32_roof(const Tile& tile) {
     const float* operand = static_cast<const float*>(tile.operand);
     const int64_t stride = tile.row_stride / 4;
     float acc[4][16] = {};
-    for (int64_t k = 0; k < 4 * tile.runs[0].quads; ++k)
+    for (int64_t k = 0; k < 4 * tile.runs[0].length; ++k)
         for (int row = 0; row < 4; ++row)
             for (int n = 0; n < 16; ++n) acc[row][n] += operand[row * stride + k] * panel[16 * k + n];
     std::memcpy(tile.acc, acc, sizeof acc);

@@ -45,7 +45,7 @@ void MicroKernel::prepare_integers(int weight_bits, int act_bits) {
     require(packed.has_value(), "'", spec.name, "': not exact for weights of ", weight_bits,
             " bits and activations of ", act_bits);
     for (const PackedRun& run : packed->panels[0].runs)
-        runs_.push_back({run.skip * packed->operand_bytes, run.quads, run.flush});
+        runs_.push_back({run.skip * packed->operand_bytes, run.length, run.flush});
     panel_ = packed->take_data();
 
     const int64_t count = row_->info.mr * depth_;

@@ -37,13 +37,12 @@ struct Segment {
 std::vector<Segment> segments_of(const ConvSpec& spec) {
     std::vector<Segment> segments;
     const bool contiguous = spec.groups == 1 && spec.dilation_x == 1;
-    const int64_t pixel = round_up(spec.depth(), 4);
     for (int64_t y = 0; y < spec.kernel_height; ++y) {
         if (contiguous) {
-            segments.push_back({y, 0, spec.kernel_width * pixel});
+            segments.push_back({y, 0, spec.kernel_width * padded_channels(spec.depth())});
             continue;
         }
-        for (int64_t x = 0; x < spec.kernel_width; ++x) segments.push_back({y, x, pixel});
+        for (int64_t x = 0; x < spec.kernel_width; ++x) segments.push_back({y, x, spec.depth()});
     }
     return segments;
 }
@@ -77,16 +76,18 @@ public:
         } else if (!weights_within(-limit, limit - 1)) {
             return std::nullopt;
         }
-        if (lut && spec_.groups > 1 && spec_.depth() % 4 != 0) return std::nullopt;  // groups would share tables
+        // Neither groups nor dense pixels share tables.
+        if (lut && spec_.depth() % 4 != 0 && (spec_.groups > 1 || spec_.depth() < 4)) return std::nullopt;
         packed_.op = TileOp::kGemm, packed_.scheme = scheme_;
         packed_.operand_bytes = lut ? 4 : words ? 2 : 1;
         packed_.panel_channels = lut ? 32 : 16;
 
         segments_ = segments_of(spec_);
-        int64_t quads = 0;
-        for (const Segment& segment : segments_) quads += segment.bytes / 4;
+        int64_t quads = 0, steps = 0;
+        for (const Segment& segment : segments_)
+            quads += ceil_divide(segment.bytes, 4), steps += ceil_divide(segment.bytes, k_per_step(scheme_));
         const std::vector<ChannelBlock> outputs = panel_outputs(spec_, packed_.panel_channels);
-        const int64_t panel_bytes = quads * quad_bytes() + (scheme_ == Scheme::kDot ? 64 : 0);
+        const int64_t panel_bytes = steps * step_bytes() + (scheme_ == Scheme::kDot ? 64 : 0);
         allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (size_t i = 0; i < outputs.size(); ++i) {
             const int64_t group = outputs[i].first / (spec_.out_channels / spec_.groups);
@@ -196,21 +197,21 @@ private:
 
     // The panel's weights at 4 bytes of a segment; zero in all padding.
     Quad quad_at(const Panel& panel, const Segment& segment, int64_t position) const {
-        const int64_t pixel = round_up(spec_.depth(), 4), area = spec_.kernel_height * spec_.kernel_width;
-        const int64_t channel = position % pixel, tap = segment.filter_x + position / pixel;
-        const int64_t real = std::min<int64_t>(4, spec_.depth() - channel);
-        const int64_t* weights =
-            &spec_.weights[((panel.outputs.first * spec_.depth() + channel) * spec_.kernel_height + segment.filter_y) *
-                               spec_.kernel_width +
-                           tap];
+        const int64_t pixel = padded_channels(spec_.depth()), area = spec_.kernel_height * spec_.kernel_width;
+        int64_t real = 0, offsets[4];  // what is padding comes last
+        for (int64_t byte = position; real < 4 && byte < segment.bytes && byte % pixel < spec_.depth(); ++byte, ++real)
+            offsets[real] = (byte % pixel * spec_.kernel_height + segment.filter_y) * spec_.kernel_width +
+                            segment.filter_x + byte / pixel;
+        const int64_t* weights = &spec_.weights[panel.outputs.first * spec_.depth() * area];
         Quad quad{};
         for (int64_t n = 0; n < panel.outputs.count; ++n, weights += spec_.depth() * area)
-            for (int64_t k = 0; k < real; ++k) quad[n][k] = static_cast<int32_t>(weights[k * area]);
+            for (int64_t k = 0; k < real; ++k) quad[n][k] = static_cast<int32_t>(weights[offsets[k]]);
         return quad;
     }
 
-    int64_t quad_bytes() const {
-        return scheme_ == Scheme::kW16 ? 128 : scheme_ == Scheme::kLutSign || scheme_ == Scheme::kA16X4 ? 32 : 64;
+    int64_t step_bytes() const {
+        const bool half = scheme_ == Scheme::kLutSign || scheme_ == Scheme::kA16X4 || scheme_ == Scheme::kW16X8;
+        return half ? 32 : 64;
     }
 
     bool fill_dense(Panel& panel) {
@@ -219,13 +220,15 @@ private:
         for (const Segment& segment : segments_) {
             panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
             proof.begin_segment();
-            for (int64_t position = 0; position < segment.bytes; position += 4, to += quad_bytes()) {
+            for (int64_t position = 0; position < segment.bytes; position += 4) {
                 const Quad quad = quad_at(panel, segment, position);
                 const std::optional<Flush> flush = proof.add(quad);
                 if (!flush) return false;
                 if (*flush != kNoFlush) cut(panel, segment, position, *flush);
-                write(panel.outputs.count, quad, position / 4 % 2, to);
-                panel.runs.back().quads += 1;
+                const int64_t k = k_per_step(scheme_),
+                              steps = std::min(4 / k, ceil_divide(segment.bytes - position, k));
+                write(panel.outputs.count, quad, position / 4 % 2, steps, to);
+                panel.runs.back().length += steps, to += steps * step_bytes();
             }
         }
         panel.runs.back().flush = kFlushAll;
@@ -243,7 +246,7 @@ private:
 
     // Ends the stretch before `position`: flush what came before it, and go on in a run of its own.
     void cut(Panel& panel, const Segment& segment, int64_t position, Flush flush) {
-        if (panel.runs.back().quads > 0) {
+        if (panel.runs.back().length > 0) {
             panel.runs.back().flush = flush;
             panel.runs.push_back({segment.filter_y, segment.filter_x, position, 0, kNoFlush});
         } else {  // at the start of a segment: the run before it flushes
@@ -251,8 +254,8 @@ private:
         }
     }
 
-    // The layouts of kernel_table.h.
-    void write(int64_t outputs, const Quad& quad, int64_t parity, char* to) const {
+    // The layouts of kernel_table.h. Of the quad's steps only the first ones may be there.
+    void write(int64_t outputs, const Quad& quad, int64_t parity, int64_t steps, char* to) const {
         if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
         const int32_t* weights = quad[0].data();
         if (scheme_ == Scheme::kA16X4) {
@@ -265,7 +268,7 @@ private:
         }
         int16_t* words = reinterpret_cast<int16_t*>(to);
         for (int n = 0; n < packed_.panel_channels; ++n)
-            for (int k = 0; k < 4; ++k) {
+            for (int k = 0; k < k_per_step(scheme_) * steps; ++k) {
                 const int64_t weight = quad[n][k];
                 const int place = 32 * (k / 2) + 2 * n + k % 2;
                 if (scheme_ == Scheme::kW16)
@@ -295,7 +298,8 @@ private:
     double cycles_of(const Panel& panel) const {
         double cycles = 0;
         for (const PackedRun& run : panel.runs)
-            cycles += static_cast<double>(run.quads) * cost_.quad + (run.flush == kFlushBytes ? cost_.flush_bytes : 0) +
+            cycles += static_cast<double>(run.length * k_per_step(scheme_)) / 4 * cost_.quad +
+                      (run.flush == kFlushBytes ? cost_.flush_bytes : 0) +
                       (run.flush == kFlushAll ? cost_.flush_all : 0);
         return cycles;
     }
@@ -304,7 +308,7 @@ private:
     double table_cycles() const {
         const double shared = spec_.kernel_height > 1 ? 1.5 : 1.0;
         const int64_t pixels = 6 * spec_.stride_y * spec_.stride_x;
-        return cost_.operand * shared * static_cast<double>(pixels * round_up(spec_.in_channels, 4));
+        return cost_.operand * shared * static_cast<double>(pixels * padded_channels(spec_.in_channels));
     }
 
     const ConvSpec& spec_;

@@ -55,7 +55,7 @@ Bounds accumulator_bounds(const ConvSpec& spec);
 struct PackedRun {
     int64_t filter_y, filter_x;  // tap at which it starts
     int64_t skip;                // bytes from that tap's first channel
-    int64_t quads, flush;
+    int64_t length, flush;
 };
 
 struct Panel {

@@ -198,9 +198,9 @@ def test_any_geometry(
 ) -> None:
     x_shape, weight_shape, stride, padding, dilation, groups = geometry
     groups, depth = geometry[-1], weight_shape[1]
-    if scheme == "lut":  # up to 6 bits, and 2; groups must not share a table
+    if scheme == "lut":  # up to 6 bits, and 2; neither groups nor dense pixels share a table
         act_bits, weight_bits = min(act_bits, 6), min(weight_bits, 2)
-        scheme = None if groups > 1 and depth % 4 else scheme
+        scheme = None if depth % 4 and (groups > 1 or depth < 4) else scheme
     x, weights, bias = random_layer(np.random.default_rng(seed), act_bits, weight_bits, x_shape, weight_shape)
     arguments = (x, weights, bias, stride, padding, dilation, groups, pad % (1 << act_bits))
     with pytest.MonkeyPatch.context() as patch:
@@ -249,6 +249,19 @@ def test_tasks_that_begin_where_halos_are_shared(isa: str, scheme: str) -> None:
         layer = random_layer(rng, 1, 1, (70, 4, 1, 1), (20, 4, 1, kernel))
         arguments = (*layer, (1, 1), padding, (1, 1), 1, 1)
         result = convolve_native(*arguments, bits=1, scheme=scheme)
+        np.testing.assert_array_equal(result, convolve(*arguments))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("scheme", [None, "w16", "a16", "a32s1", "a32s2", "a32s4"])
+def test_dense_pixels_of_few_channels(isa: str, scheme: str | None, channels: int) -> None:
+    """Rows of the filter end within a quad and within a pair of k, and what lies behind them must not count."""
+    rng = np.random.default_rng(channels)
+    bits = 8 if scheme in (None, "w16") else 5
+    for kernel, stride, dilation in ((7, 2, 1), (5, 1, 1), (3, 3, 1), (3, 2, 2), (1, 1, 1)):
+        layer = random_layer(rng, bits, bits, (2, channels, 15, 17), (19, channels, kernel, kernel))
+        arguments = (*layer, (stride, stride), (2, 3, 3, 1), (dilation, dilation), 1, (1 << bits) - 1)
+        result = convolve_native(*arguments, bits=bits, scheme=scheme, threads=2)
         np.testing.assert_array_equal(result, convolve(*arguments))
 
 

@@ -116,6 +116,13 @@ void Walk::tiles() {
                 for (layer.act_bits = 2; layer.act_bits <= 8; layer.act_bits += 3)
                     if (gemm || depth > 1) convolve(layer);
             }
+            // Dense pixels: runs that end within a quad, and within a pair.
+            for (int64_t inputs : {1, 2, 3})
+                for (int act_bits : {2, 5, 8}) {
+                    Layer layer{row.info.nr + 1, inputs,           1,         2, 7, 2, 3, 2 * row.info.mr + 5, act_bits,
+                                weight_bits,     Numbers::kRandom, row.scheme};
+                    if (gemm) convolve(layer);
+                }
         }
     for (int i = 0; table_->strips != nullptr && i < table_->strips->count; ++i)
         for (int64_t stride : {1, 2})
