@@ -89,6 +89,7 @@ struct Tile {
     const void* panel;    // 64-byte aligned
     const int32_t* bias;  // [NR], 64-byte aligned
     int32_t* acc;         // [MR][NR], 64-byte aligned
+    int64_t ahead = 0;    // bytes from this panel to the next one, if that is to be fetched meanwhile
 };
 using TileKernel = void (*)(const Tile&);
 

@@ -11,9 +11,10 @@
 namespace intsim {
 namespace {
 
-constexpr int kProductOfSums = 5;           // place (1, 1)
-constexpr int64_t kStripBytes = 288 << 10;  // of transformed inputs: half of the second cache
-constexpr int64_t kMostTiles = 64;          // of a strip: its sums of one panel are then 64 KiB
+constexpr int kProductOfSums = 5;            // place (1, 1)
+constexpr int64_t kStripBytes = 288 << 10;   // of transformed inputs: half of the second cache
+constexpr int64_t kCachedBytes = 512 << 10;  // of all panels: as large as the second cache
+constexpr int64_t kMostTiles = 64;           // of a strip: its sums of one panel are then 64 KiB
 
 // W of one filter, row-major. The first and last row and column lack the factors that to_outputs has for them.
 std::array<int64_t, Winograd::kPlaces> transform_filter(const ConvSpec& spec, int64_t out, int64_t in) {
@@ -107,6 +108,9 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
         }
         packed_[place] = std::move(*best);
     }
+    int64_t bytes = 0;
+    for (const PackedWeights& packed : packed_) bytes += packed.bytes();
+    streams_ = bytes >= kCachedBytes;
     return true;
 }
 
@@ -178,16 +182,19 @@ void Winograd::run(const ByteImages& in, const Halo& padding, int64_t height, in
 
         for (int64_t p = range * panels / panel_ranges; p < (range + 1) * panels / panel_ranges; ++p) {
             for (int place = 0; place < kPlaces; ++place) {
-                const PackedWeights& packed = packed_[place];
                 const TileKernels& kernels = tiles_[place];
                 const std::vector<Run>& runs = runs_[place][p];
                 const int32_t* start = &start_[16 * (panels * place + p)];
                 const int64_t groups = ceil_divide(count, kernels.max_rows);
+                const char* weights = panel(place, p);
+                const bool last_place = place + 1 == kPlaces;
+                const char* next = last_place ? panel(0, std::min(p + 1, panels - 1)) : panel(place + 1, p);
+                const int64_t ahead = streams_ ? next - weights : 0;
                 for (int64_t group = 0; group < groups; ++group) {
                     const int64_t begin = group * count / groups, rows = (group + 1) * count / groups - begin;
                     int32_t* to = sums + place * sums_step + 16 * begin;
                     kernels.run[rows]({inputs + place * place_bytes + begin * row_bytes, row_bytes, runs.data(),
-                                       static_cast<int64_t>(runs.size()), packed.data(packed.panels[p]), start, to});
+                                       static_cast<int64_t>(runs.size()), weights, start, to, ahead});
                 }
             }
             transforms_->to_outputs({sums, sums_step, count, acc, sums_step});

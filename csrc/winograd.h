@@ -58,12 +58,16 @@ private:
     Winograd() = default;
     bool pack_places(const ConvSpec& spec, bool words);
     double estimate() const;
+    const char* panel(int place, int64_t panel) const {
+        return static_cast<const char*>(packed_[place].data(packed_[place].panels[panel]));
+    }
     void transform_inputs(const ByteImages& in, const Halo& padding, int64_t tile_rows, int64_t tiles_per_row,
                           int64_t first, int64_t last, char* to, int64_t place_bytes) const;
 
     int64_t in_channels_ = 0;
-    bool words_ = false;  // D is int16
-    int64_t move_ = 0;    // what is added to D where it can be negative
+    bool words_ = false;    // D is int16
+    bool streams_ = false;  // the panels do not stay in the second cache from one image to the next
+    int64_t move_ = 0;      // what is added to D where it can be negative
     std::array<PackedWeights, kPlaces> packed_;
     std::array<TileKernels, kPlaces> tiles_;
     std::array<std::vector<std::vector<Run>>, kPlaces> runs_;  // of each panel

@@ -81,6 +81,18 @@ def test_many_strips_and_threads_give_the_same(isa: str) -> None:
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_panels_larger_than_the_second_cache(isa: str, bits: int, threads: int) -> None:
+    """Each is fetched while the one before is multiplied, with every number of rows and to the last one."""
+    rng = np.random.default_rng(bits)
+    weights = rng.integers(-(1 << bits - 1), 1 << bits - 1, (270, 132, 3, 3))
+    for size in ((1, 1), (2, 7), (7, 7)):
+        x = rng.integers(0, 1 << bits, (1, 132, *size))
+        arguments = (x, weights, np.arange(270), (1, 1), (1, 1, 1, 1))
+        np.testing.assert_array_equal(forced(*arguments, bits=bits, threads=threads), convolve(*arguments))
+
+
 @pytest.mark.parametrize(
     ("weights", "options"),
     [((8, 4, 3, 2), {}), ((8, 4, 3, 3), {"stride": (2, 1)}), ((8, 4, 3, 3), {"dilation": (1, 2)}),
