@@ -99,6 +99,7 @@ inline __m256i narrow64(__m256i first, __m256i second) {
 
 // The rows of each file, gathered in kernels_avx2.cpp.
 extern const Rows<TileRow> kAvx2Gemm;
+extern const Rows<ByteTileRow> kAvx2ByteTiles;
 extern const Rows<TileRow> kAvx2Depthwise;
 extern const Rows<StripRow> kAvx2Strips;
 extern const Rows<TileRow> kAvx2Roof;

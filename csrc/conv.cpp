@@ -43,6 +43,7 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
 // Where everything lies between one input and one output.
 struct Conv::Route {
     const uint8_t* in;  // the first tap of the first output pixel
+    uint8_t* bytes;     // the first output pixel, where it is of bytes
     std::vector<Loop> outer;
     Loop line;
     int64_t tiles_per_line, tile_count;
@@ -96,6 +97,8 @@ Conv::Conv(ConvSpec spec, const EpilogueSpec* epilogue, std::optional<Scheme> sc
             blocks.push_back({outputs.first + block.first, block.count});
     }
     if (epilogue != nullptr) epilogue_ = std::make_unique<Epilogue>(spec_.name, *epilogue, bounds_, blocks);
+    const bool flushes_once = packed_.flushes == static_cast<int64_t>(outputs_.size());
+    if (epilogue_ && tiles_.info && flushes_once) byte_tiles_ = find_byte_tiles(packed_.scheme, epilogue_->kind());
 
     bias_ = allocate_aligned<int32_t>(panel_channels_ * static_cast<int64_t>(outputs_.size()));
     int32_t* bias = bias_.get();
@@ -169,7 +172,8 @@ template <class T>
 Conv::Route Conv::route(const ByteImages& in, const Halo& padding, const Images<T>& out,
                         const ByteImages* stream) const {
     Route route;
-    route.in = in.pixel(0, -padding.top, -padding.left);
+    route.in = in.pixel(0, -padding.top, -padding.left), route.bytes = nullptr;
+    if constexpr (sizeof(T) == 1) route.bytes = out.pixel(0, 0, 0);
     route.outer =
         merged({{in.batch, in.image_stride, out.image_stride, stream ? stream->image_stride : 0},
                 {out.height, spec_.stride_y * in.row_stride, out.row_stride, stream ? stream->row_stride : 0},
@@ -237,13 +241,14 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
         alignas(64) int32_t acc[kSinkPixels * kMaxTileChannels + kAccumulatorSlack] = {};
         const int64_t channels = panel_channels_;
         for (int64_t p = first_panel; p < last_panel; ++p) {
-            Tile tile{nullptr,
-                      route.line.in_step * packed_.operand_bytes,
-                      route.runs[p].data(),
-                      static_cast<int64_t>(route.runs[p].size()),
-                      packed_.data(packed_.panels[p]),
-                      &bias_[channels * p],
-                      acc};
+            const bool to_bytes = byte_tiles_.info != nullptr && outputs_[p].count == 16;
+            ByteTile whole{{nullptr, route.line.in_step * packed_.operand_bytes, route.runs[p].data(),
+                            static_cast<int64_t>(route.runs[p].size()), packed_.data(packed_.panels[p]),
+                            &bias_[channels * p], acc},
+                           to_bytes ? epilogue_->block(first_block_[p]) : nullptr,
+                           nullptr,
+                           route.line.out_step};
+            Tile& tile = whole.tile;
             for (int64_t index = first_tile; index < last_tile;) {
                 const int64_t line = index / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
                 const Loop start = route.start_of_line(line);
@@ -255,10 +260,15 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
                     const int64_t rows = route.begin(index + 1 - first_of_line) - pixel;
                     const int64_t offset = start.in_step + pixel * route.line.in_step - base;
                     tile.operand = operands + offset * packed_.operand_bytes;
-                    tiles_.run[rows](tile);
+                    if (to_bytes) {
+                        whole.out = route.bytes + start.out_step + pixel * route.line.out_step + outputs_[p].first;
+                        byte_tiles_.run[rows](whole);
+                    } else {
+                        tiles_.run[rows](tile);
+                    }
                     tile.acc += channels * rows, pixel += rows;
                 }
-                sink(p, acc, pixel - first_pixel, Spot(route.line, start, first_pixel));
+                if (!to_bytes) sink(p, acc, pixel - first_pixel, Spot(route.line, start, first_pixel));
             }
         }
     });

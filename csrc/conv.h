@@ -37,7 +37,11 @@ public:
 
     const ConvSpec& spec() const { return spec_; }
     const Bounds& bounds() const { return bounds_; }
-    const KernelInfo& kernel() const { return winograd_ ? winograd_->kernel() : strip_ ? strip_->info : *tiles_.info; }
+    const KernelInfo& kernel() const {
+        return winograd_ ? winograd_->kernel()
+               : strip_  ? strip_->info
+                         : *(byte_tiles_.info ? byte_tiles_.info : tiles_.info);
+    }
     bool by_winograd() const { return winograd_ != nullptr; }
     int64_t flushes() const { return winograd_ ? winograd_->flushes() : packed_.flushes; }
     int64_t quads() const { return winograd_ ? winograd_->quads() : packed_.quads; }
@@ -67,6 +71,7 @@ private:
     std::vector<ChannelBlock> outputs_;  // of each panel
     int64_t panel_channels_ = 0;
     TileKernels tiles_;
+    ByteTileKernels byte_tiles_;             // with the epilogue, for panels of 16 channels; perhaps none
     const StripRow* strip_ = nullptr;        // instead of tiles
     OperandKernel make_operands_ = nullptr;  // where the scheme does not take bytes as they are
     std::unique_ptr<Epilogue> epilogue_;

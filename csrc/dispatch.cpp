@@ -83,6 +83,18 @@ TileKernels find_tiles(TileOp op, Scheme scheme) {
     throw std::logic_error("no portable tile kernel of this scheme");
 }
 
+ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue) {
+    ByteTileKernels found;
+    for (const KernelTable* table = &active_table(); table != nullptr && found.max_rows == 0; table = table->base)
+        for (int i = 0; table->byte_tiles != nullptr && i < table->byte_tiles->count; ++i) {
+            const ByteTileRow& row = table->byte_tiles->first[i];
+            if (row.scheme != scheme || row.epilogue != epilogue) continue;
+            found.run[row.info.mr] = row.run;
+            if (row.info.mr > found.max_rows) found.max_rows = row.info.mr, found.info = &row.info;
+        }
+    return found;
+}
+
 std::vector<SchemeCost> scheme_costs() {
     const KernelTable* table = &active_table();
     while (table->costs == nullptr) table = table->base;
@@ -117,7 +129,8 @@ const WinogradRow& find_winograd() {
 std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
-        append(table->gemm, all), append(table->depthwise, all), append(table->strips, all), append(table->roof, all);
+        append(table->gemm, all), append(table->byte_tiles, all), append(table->depthwise, all),
+            append(table->strips, all), append(table->roof, all);
         append(table->epilogues, all);
         append(table->adds, all), append(table->operands, all), append(table->lookups, all);
         append(table->winograd, all);

@@ -24,6 +24,13 @@ struct TileKernels {
     int max_rows = 0;
 };
 TileKernels find_tiles(TileOp op, Scheme scheme);
+// The same for tiles that end in bytes; max_rows is 0 where the instruction set in use has none of the kind.
+struct ByteTileKernels {
+    ByteTileKernel run[kMaxTileRows + 1] = {};
+    const KernelInfo* info = nullptr;
+    int max_rows = 0;
+};
+ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue);
 // Of the schemes among which the fastest is chosen, the cheapest quad first.
 std::vector<SchemeCost> scheme_costs();
 

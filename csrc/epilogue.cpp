@@ -192,8 +192,7 @@ Epilogue::Epilogue(const std::string& layer, const EpilogueSpec& spec, const Bou
 
 template <class Block>
 void Epilogue::use(EpilogueKind kind, const std::vector<Block>& blocks) {
-    const EpilogueRow& row = find_epilogue(kind);
-    kernel_ = row.run, info_ = &row.info;
+    row_ = &find_epilogue(kind);
     block_bytes_ = reinterpret_cast<const char*>(blocks.data()), block_size_ = sizeof(Block);
 }
 

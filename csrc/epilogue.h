@@ -76,11 +76,13 @@ public:
     // Bytes of one block's channels, for `rows` pixels; acc has 16 readable elements per pixel.
     void apply(size_t block, const int32_t* acc, int64_t acc_stride, int64_t rows, uint8_t* out,
                int64_t out_stride) const {
-        kernel_({block_bytes_ + block * block_size_, acc, acc_stride, rows, out, out_stride, blocks_[block].count});
+        row_->run({this->block(block), acc, acc_stride, rows, out, out_stride, blocks_[block].count});
     }
 
     int max_byte() const { return max_byte_; }
-    const KernelInfo& kernel() const { return *info_; }
+    const KernelInfo& kernel() const { return row_->info; }
+    EpilogueKind kind() const { return row_->kind; }
+    const void* block(size_t index) const { return block_bytes_ + index * block_size_; }
 
 private:
     void prepare(const ScaleSpec& spec, const Bounds& bounds);
@@ -101,8 +103,7 @@ private:
     std::vector<int16_t> thresholds16_;
     const char* block_bytes_ = nullptr;
     size_t block_size_ = 0;
-    EpilogueKernel kernel_ = nullptr;
-    const KernelInfo* info_ = nullptr;
+    const EpilogueRow* row_ = nullptr;
     int max_byte_ = 0;
 };
 

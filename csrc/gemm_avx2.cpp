@@ -9,11 +9,11 @@
 #include <cstdint>
 
 #include "avx2.h"
+#include "gemm_avx2.h"
 
 namespace intsim {
 namespace {
 
-alignas(32) constexpr int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2,
                                             1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2};
 alignas(32) constexpr uint8_t kOneBytes[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
@@ -28,22 +28,6 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
 
 // clang-format off
 
-// EACH_ROW_<MR>(f): f(low accumulator, high accumulator, address of the row's operand), for rows p + {0, 1, 2} * stride
-// and q + {0, 1, 2} * stride, where q = p + 3 * stride.
-#define EACH_ROW_1(f) f(0, 1, "(%[p])")
-#define EACH_ROW_2(f) EACH_ROW_1(f) f(2, 3, "(%[p],%[stride])")
-#define EACH_ROW_3(f) EACH_ROW_2(f) f(4, 5, "(%[p],%[stride],2)")
-#define EACH_ROW_4(f) EACH_ROW_3(f) f(6, 7, "(%[q])")
-#define EACH_ROW_5(f) EACH_ROW_4(f) f(8, 9, "(%[q],%[stride])")
-#define EACH_ROW_6(f) EACH_ROW_5(f) f(10, 11, "(%[q],%[stride],2)")
-
-#define ZERO_ONE(i) "vpxor %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n"
-#define ZERO(low, high, address) ZERO_ONE(low) ZERO_ONE(high)
-
-#define LOAD_PANEL(low, high)              \
-    "vmovdqa " low "(%[panel]), %%ymm12\n" \
-    "vmovdqa " high "(%[panel]), %%ymm13\n"
-
 // A panel that a few tiles alone multiply is read from memory, and fetched by the tiles before. Where it is in the cache
 // anyway that would cost a16 4 % of its time, so there is a loop without.
 #define FETCH_AHEAD(skip) "prefetcht1 " skip "(%[panel],%[ahead])\n"
@@ -56,26 +40,15 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     each                               \
     "8:\n"
 
-#define MULTIPLY_ADD(broadcast, multiply, add, low, high, address) \
-    broadcast " " address ", %%ymm14\n"                \
-    multiply " %%ymm12, %%ymm14, %%ymm15\n"             \
-    add " %%ymm15, %%ymm" #low ", %%ymm" #low "\n"      \
-    multiply " %%ymm13, %%ymm14, %%ymm15\n"             \
-    add " %%ymm15, %%ymm" #high ", %%ymm" #high "\n"
-
 // Add one register of int32 lanes to the tile.
 #define ADD_TO_TILE(i)                                 \
     "vpaddd 32*" #i "(%[acc]), %%ymm" #i ", %%ymm" #i "\n" \
     "vmovdqa %%ymm" #i ", 32*" #i "(%[acc])\n"
 
-// The tile starts with the bias where flushes add to it, and is written once, bias included, where sums stay in int32.
+// The tile is written once, bias included, where sums stay in int32.
 #define LOAD_BIAS                       \
     "vmovdqa (%[bias]), %%ymm12\n"      \
     "vmovdqa 32(%[bias]), %%ymm13\n"
-#define START_ROW(low, high, address)             \
-    "vmovdqa %%ymm12, 32*" #low "(%[acc])\n"      \
-    "vmovdqa %%ymm13, 32*" #high "(%[acc])\n"
-#define START(rows) LOAD_BIAS rows(START_ROW)
 #define STORE_ROW(low, high, address)                      \
     "vpaddd %%ymm12, %%ymm" #low ", %%ymm" #low "\n"       \
     "vpaddd %%ymm13, %%ymm" #high ", %%ymm" #high "\n"     \
@@ -84,20 +57,24 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
 #define INT32_STORE(rows) LOAD_BIAS rows(STORE_ROW)
 
 // a16: u8 times s8, pairs summed into int16 (no pair saturates, by the packer's proof), then wrapping addition. A flush
-// widens the int16 lanes to 8 channels of int32, adds them to the tile, and starts again from zero.
-#define A16_ROW(low, high, address) MULTIPLY_ADD("vpbroadcastd", "vpmaddubsw", "vpaddw", low, high, address)
-#define A16_QUAD(rows)        \
-    LOAD_PANEL("0", "32")     \
-    rows(A16_ROW)             \
-    "add $4, %[p]\n"          \
-    "add $4, %[q]\n"          \
-    "add $64, %[panel]\n"
+// widens the int16 lanes to 8 channels of int32 and starts again from zero. The first one, mostly the only one, writes
+// the tile, bias included; those after it, by which time the bias is a null pointer, add to it.
 #define A16_QUAD_AHEAD(rows) FETCH_AHEAD("0") A16_QUAD(rows)
 #define A16_WIDEN(i) "vpmaddwd %[ones], %%ymm" #i ", %%ymm" #i "\n"
-#define A16_FLUSH(low, high, address)  \
+#define A16_WRITE(low, high, address) A16_WIDEN(low) A16_WIDEN(high) STORE_ROW(low, high, address) ZERO(low, high, address)
+#define A16_ADD(low, high, address)    \
     A16_WIDEN(low) ADD_TO_TILE(low)    \
     A16_WIDEN(high) ADD_TO_TILE(high)  \
     ZERO(low, high, address)
+#define A16_FLUSH(rows)           \
+    "test %[bias], %[bias]\n"     \
+    "jz 7f\n"                     \
+    LOAD_BIAS                     \
+    rows(A16_WRITE)               \
+    "xor %k[bias], %k[bias]\n"    \
+    "jmp 3f\n"                    \
+    "7:\n"                        \
+    rows(A16_ADD)
 
 // a16x4: half a panel is read, and its nibbles widened by looking them up.
 #define A16X4_QUAD(rows)                           \
@@ -308,13 +285,7 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
 #define FMA_STORE_ONE(i) "vmovaps %%ymm" #i ", 32*" #i "(%[acc])\n"
 #define FMA_STORE(low, high, address) FMA_STORE_ONE(low) FMA_STORE_ONE(high)
 
-// The loops over a run of length n: one by one, or in steps of a few with the rest one by one.
-#define EACH_QUAD(quad, rows) \
-    ".p2align 5\n"            \
-    "2:\n"                    \
-    quad(rows)                \
-    "dec %[n]\n"              \
-    "jnz 2b\n"
+// The same in pairs, or in steps with the rest one by one.
 #define EACH_PAIR(pair, rows) \
     ".p2align 5\n"            \
     "2:\n"                    \
@@ -339,6 +310,7 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     __attribute__((noinline)) void function(const Tile& tile) {                                                      \
         const Run* run = tile.runs;                                                                                  \
         const void* panel = tile.panel;                                                                              \
+        const int32_t* bias = tile.bias;                                                                              \
         int64_t count = tile.run_count, n;                                                                           \
         const char *p, *q;                                                                                           \
         alignas(32) int16_t totals[int16_totals] = {};                                                               \
@@ -359,8 +331,8 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
             "jnz 1b\n"                                                                                               \
             at_end                                                                                                   \
             "vzeroupper\n"                                                                                           \
-            : [run] "+&r"(run), [panel] "+&r"(panel), [count] "+&r"(count), [n] "=&r"(n), [p] "=&r"(p), [q] "=&r"(q) \
-            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [bias] "r"(tile.bias), [acc] "r"(tile.acc), [ahead] "r"(tile.ahead), [ones] "m"(kOnes),    \
+            : [run] "+&r"(run), [panel] "+&r"(panel), [count] "+&r"(count), [bias] "+&r"(bias), [n] "=&r"(n), [p] "=&r"(p), [q] "=&r"(q) \
+            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [acc] "r"(tile.acc), [ahead] "r"(tile.ahead), [ones] "m"(kOnes),    \
               [planes] "m"(kPlanes), [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes), [nibbles] "m"(kNibbles), [nibble_levels] "m"(kNibbleLevels), [totals] "r"(totals)                                                            \
             : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",        \
               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");                                                 \
@@ -368,27 +340,25 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
 
 // clang-format on
 
-static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes");
-
-#define GEMM_KERNELS(mr)                                                                                             \
-    GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, START(EACH_ROW_##mr),                                               \
-                FETCH_OR_NOT(EACH_QUAD(A16_QUAD_AHEAD, EACH_ROW_##mr), EACH_QUAD(A16_QUAD, EACH_ROW_##mr)),          \
-                EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
-    GEMM_KERNEL(gemm_a16x4_##mr, 1, EACH_ROW_##mr, START(EACH_ROW_##mr), EACH_QUAD(A16X4_QUAD, EACH_ROW_##mr),       \
-                EACH_ROW_##mr(A16_FLUSH), "")                                                                        \
-    GEMM_KERNEL(gemm_w16x8_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, W16X8_TWO, W16X8_ONE, EACH_ROW_##mr), "",        \
-                INT32_STORE(EACH_ROW_##mr))                                                                          \
-    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, "",                                                                 \
-                FETCH_OR_NOT(EACH_STEP(2, W16_TWO_AHEAD, W16_ONE, EACH_ROW_##mr),                                    \
-                             EACH_STEP(2, W16_TWO, W16_ONE, EACH_ROW_##mr)),                                         \
-                "", INT32_STORE(EACH_ROW_##mr))                                                                      \
-    GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                     \
-                INT32_STORE(EACH_ROW_##mr))                                                                          \
-    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr), EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), \
-                LUT_FLUSH(EACH_ROW_##mr), "")                                                                        \
-    GEMM_KERNEL(gemm_lutodd_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                  \
-                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")                                 \
-    GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                 \
+#define GEMM_KERNELS(mr)                                                                                               \
+    GEMM_KERNEL(gemm_a16_##mr, 1, EACH_ROW_##mr, "",                                                                   \
+                FETCH_OR_NOT(EACH_QUAD(A16_QUAD_AHEAD, EACH_ROW_##mr), EACH_QUAD(A16_QUAD, EACH_ROW_##mr)),            \
+                A16_FLUSH(EACH_ROW_##mr), "")                                                                          \
+    GEMM_KERNEL(gemm_a16x4_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A16X4_QUAD, EACH_ROW_##mr), A16_FLUSH(EACH_ROW_##mr), \
+                "")                                                                                                    \
+    GEMM_KERNEL(gemm_w16x8_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, W16X8_TWO, W16X8_ONE, EACH_ROW_##mr), "",          \
+                INT32_STORE(EACH_ROW_##mr))                                                                            \
+    GEMM_KERNEL(gemm_w16_##mr, 1, EACH_ROW_##mr, "",                                                                   \
+                FETCH_OR_NOT(EACH_STEP(2, W16_TWO_AHEAD, W16_ONE, EACH_ROW_##mr),                                      \
+                             EACH_STEP(2, W16_TWO, W16_ONE, EACH_ROW_##mr)),                                           \
+                "", INT32_STORE(EACH_ROW_##mr))                                                                        \
+    GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                       \
+                INT32_STORE(EACH_ROW_##mr))                                                                            \
+    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr), EACH_QUAD(LUT_QUAD, EACH_ROW_##mr),   \
+                LUT_FLUSH(EACH_ROW_##mr), "")                                                                          \
+    GEMM_KERNEL(gemm_lutodd_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                    \
+                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")                                   \
+    GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                   \
                 EACH_PAIR(LUTSIGN_PAIR, EACH_ROW_##mr), LUTSIGN_FLUSH(EACH_ROW_##mr), "")
 #define STEP_KERNELS(mr)                                                                                        \
     GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, A32S2_STEP, A32S1_QUAD, EACH_ROW_##mr), "", \

@@ -87,16 +87,16 @@ constexpr TileRow kRoof = {
 constexpr Rows<TileRow> kRoofRows = {&kRoof, 1};
 
 // Of dot counted, for 7 loads at two a cycle; the others as AVX2 has them.
-constexpr SchemeCost kCosts[] = {{Scheme::kLutSign, 3.7, 22, 44, 0.6},
-                                 {Scheme::kLut, 7.4, 14, 44, 0.6},
-                                 {Scheme::kLutOdd, 7.4, 14, 44, 0.6},
-                                 {Scheme::kDot, 4, 0, 0, 0},
-                                 {Scheme::kW16, 16, 0, 0, 0}};
+constexpr SchemeCost kCosts[] = {{Scheme::kLutSign, 3.7, 22, 44, 44, 0.6},
+                                 {Scheme::kLut, 7.4, 14, 44, 44, 0.6},
+                                 {Scheme::kLutOdd, 7.4, 14, 44, 44, 0.6},
+                                 {Scheme::kDot, 4, 0, 0, 0, 0},
+                                 {Scheme::kW16, 16, 0, 0, 0, 0}};
 constexpr Rows<SchemeCost> kCostRows = {kCosts, 5};
 
 }  // namespace
 
-const KernelTable kAvx512Kernels = {"avx512",   &kAvx2Kernels, &kCostRows, &kGemmRows, nullptr, nullptr,
+const KernelTable kAvx512Kernels = {"avx512",   &kAvx2Kernels, &kCostRows, &kGemmRows, nullptr, nullptr, nullptr,
                                     &kRoofRows, nullptr,       nullptr,    nullptr,    nullptr, nullptr};
 
 }  // namespace intsim

@@ -93,6 +93,17 @@ struct Tile {
 };
 using TileKernel = void (*)(const Tile&);
 
+// The same to the end: 16 channels of each row through an epilogue, in registers, to bytes. The tile's runs have no
+// flush but the last one's, its acc is not used, and the epilogue's block follows EpilogueKind. There is one for every
+// height that the scheme's gemm tiles have.
+struct ByteTile {
+    Tile tile;
+    const void* block;
+    uint8_t* out;
+    int64_t out_stride;  // bytes
+};
+using ByteTileKernel = void (*)(const ByteTile&);
+
 constexpr int kMaxStripPixels = 32;  // of each of the two rows
 
 struct Strip {
@@ -256,6 +267,13 @@ enum class EpilogueKind {
     kBuckets,
     kLine,
 };
+struct ByteTileRow {
+    KernelInfo info;
+    Scheme scheme;
+    EpilogueKind epilogue;
+    ByteTileKernel run;
+};
+
 struct EpilogueRow {
     KernelInfo info;
     EpilogueKind kind;
@@ -326,20 +344,21 @@ struct WinogradRow {
     void (*to_outputs)(const WinogradOutput&);
 };
 
-// Estimated cycles of a gemm tile of 6 rows: of a quad, of a flush of bytes, and of a full one; and to make the operand
-// of one activation.
+// Estimated cycles of a gemm tile of 6 rows: of a quad, of a flush of bytes, of a full one, and of that at the end; and
+// to make the operand of one activation.
 struct SchemeCost {
     Scheme scheme;
-    double quad, flush_bytes, flush_all, operand;
+    double quad, flush_bytes, flush_all, last_flush, operand;
 };
 
 // What one instruction set has. Kinds that a table lacks are taken from its base; the portable table has a row of every
-// kind, and no base.
+// kind, and no base. Only byte tiles may be missing: tiles and epilogues then follow each other.
 struct KernelTable {
     const char* isa;
     const KernelTable* base;
     const Rows<SchemeCost>* costs;  // of the schemes among which the fastest is chosen, by cycles per quad and channel
     const Rows<TileRow>* gemm;
+    const Rows<ByteTileRow>* byte_tiles;
     const Rows<TileRow>* depthwise;
     const Rows<StripRow>* strips;
     const Rows<TileRow>* roof;  // float32, what benchmarks compare with

@@ -15,7 +15,7 @@ namespace {
 SchemeCost cost_of(Scheme scheme) {
     for (const SchemeCost& cost : scheme_costs())
         if (cost.scheme == scheme) return cost;
-    return {scheme, 0, 0, 0, 0};
+    return {scheme, 0, 0, 0, 0, 0};
 }
 
 // Panels of so many bytes do not stay in the second cache: reading them takes longer than widening denser ones.
@@ -296,7 +296,7 @@ private:
     }
 
     double cycles_of(const Panel& panel) const {
-        double cycles = 0;
+        double cycles = cost_.last_flush - cost_.flush_all;
         for (const PackedRun& run : panel.runs)
             cycles += static_cast<double>(run.length * k_per_step(scheme_)) / 4 * cost_.quad +
                       (run.flush == kFlushBytes ? cost_.flush_bytes : 0) +

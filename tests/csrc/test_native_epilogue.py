@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -332,6 +333,37 @@ def test_every_epilogue_kernel_behind_a_convolution(
     out = native.ByteImages(2, 5, 5, 37, act_bits)
     conv.run(byte_images(x, 4), (0, 0, 0, 0), 0, out, 1)
     np.testing.assert_array_equal(codes_of(out), expected)
+
+
+BYTE_TILES = [kernel for kernel in native.kernels() if kernel.op == "gemmline"]
+
+
+@pytest.mark.parametrize("kernel", BYTE_TILES, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("act_bits", range(1, 9))
+def test_every_tile_that_ends_in_bytes(kernel: Any, act_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of as many pixels as the tile has, two whole panels and a tail, all weights and the largest sums.
+
+    Where 16-bit sums are widened more than once, tile and line follow each other.
+    """
+    monkeypatch.setenv("INTSIM_ISA", kernel.isa)
+    for weight_bits, channels in product(range(1, 9), (3, 24, 67)):
+        rng = np.random.default_rng(weight_bits)
+        x = rng.integers(0, 1 << act_bits, (2, channels, 3, kernel.mr))
+        weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, (37, channels, 2, 1))
+        x[0], weights[0], weights[-1] = (1 << act_bits) - 1, weights.min(), weights.max()
+        bias = rng.integers(-(1 << 18), 1 << 18, 37)
+        acc = convolve(x, weights, bias)
+        spread = np.ptp(acc, axis=(0, 2, 3)) // 20 + 8
+        rows = acc.min(axis=(0, 2, 3))[:, None] + spread[:, None] * np.arange(2, 17) + rng.integers(0, 5, (37, 1))
+        flags = rng.integers(0, 2, (2, 37))
+        spec = native.ThresholdSpec(rows, np.zeros(37, np.int64), *flags, 4, 0)
+        conv = native.Conv("layer", weights, bias, channels, act_bits=act_bits, epilogue=spec)
+        panels = 3
+        assert (conv.kernel.startswith("gemmline")) == (conv.scheme == "a16" and conv.flushes == panels)
+        out = native.ByteImages(2, 2, kernel.mr, 37, 4, (1, 1, 1, 1), 9)
+        conv.run(byte_images(x, act_bits), (0, 0, 0, 0), 0, out, 1)
+        expected = [counted(acc[:, c], rows[c][:, None, None, None], 0, *flags[:, c]) for c in range(37)]
+        np.testing.assert_array_equal(codes_of(out), np.stack(expected, axis=1))
 
 
 def test_results_go_around_the_halo(isa: str) -> None:

@@ -75,6 +75,7 @@ int main(int argc, char** argv) try {
         return 77;
     }
     walk->tiles();
+    walk->byte_tiles();
     walk->transforms();
     walk->roof();
     walk->scales();

@@ -43,10 +43,10 @@ int64_t plain_sum(const ConvSpec& spec, const ByteImages& in, int64_t out, int64
 
 }  // namespace
 
-void Walk::convolve(const Layer& layer) {
+ConvSpec Walk::spec_of(const Layer& layer) {
     const int64_t most =
         odd(layer) ? (int64_t{1} << layer.weight_bits) - 1 : (int64_t{1} << (layer.weight_bits - 1)) - 1;
-    const int64_t least = odd(layer) ? -most : -most - 1, amax = (int64_t{1} << layer.act_bits) - 1;
+    const int64_t least = odd(layer) ? -most : -most - 1;
     ConvSpec spec{"layer",
                   layer.outputs,
                   layer.inputs,
@@ -68,12 +68,21 @@ void Walk::convolve(const Layer& layer) {
         spec.weights.push_back(weight);
     }
     for (int64_t i = 0; i < spec.out_channels; ++i) spec.bias.push_back(draw(-70000, 70000));
+    return spec;
+}
 
+ByteImages Walk::input_of(const Layer& layer) {
+    const int64_t amax = (int64_t{1} << layer.act_bits) - 1;
     ByteImages in({1, layer.height, layer.width, layer.inputs}, layer.act_bits, {}, 0);
     for (int64_t y = 0; y < in.height; ++y)
         for (int64_t i = 0; i < in.width * in.pixel_stride; ++i)  // the channels' padding holds anything
             in.pixel(0, y, 0)[i] = static_cast<uint8_t>(layer.numbers == Numbers::kRandom ? draw(0, amax) : amax);
+    return in;
+}
 
+void Walk::convolve(const Layer& layer) {
+    const ConvSpec spec = spec_of(layer);
+    const ByteImages in = input_of(layer);
     std::unique_ptr<Conv> conv;
     try {
         conv = std::make_unique<Conv>(spec, nullptr, layer.scheme, layer.method);
@@ -137,6 +146,43 @@ void Walk::tiles() {
                     }
     for (int i = 0; table_->operands != nullptr && i < table_->operands->count; ++i)
         met(table_->operands->first[i].info);  // by the layers whose scheme needs them
+}
+
+// Sums of 4/4 bits in lines of as many pixels as the tile has rows, two whole panels and a tail, behind which 15 evenly
+// spaced thresholds are met.
+void Walk::byte_tiles() {
+    for (int i = 0; table_->byte_tiles != nullptr && i < table_->byte_tiles->count; ++i)
+        for (const Numbers numbers : kNumbers)
+            for (const int64_t depth : {3, 24, 67}) {
+                const ByteTileRow& row = table_->byte_tiles->first[i];
+                const Layer layer{37, depth, 1, 2, 1, 1, 4, row.info.mr, 4, 4, numbers, row.scheme};
+                const ConvSpec spec = spec_of(layer);
+                const ByteImages in = input_of(layer);
+                ThresholdSpec thresholds{15, {}, {}, {}, {}, {4, 0}};
+                for (int64_t n = 0; n < 37; ++n) {
+                    thresholds.base.push_back(0), thresholds.strict.push_back(true);
+                    thresholds.descending.push_back(n % 3 == 0);
+                    for (int64_t k = 0; k < 15; ++k)
+                        thresholds.thresholds.push_back(spec.bias[static_cast<size_t>(n)] + (k - 7) * 7 * depth + n);
+                }
+                const EpilogueSpec epilogue = thresholds;
+                const Conv conv(spec, &epilogue, row.scheme);
+                const ByteImages out({1, 3, in.width, 37}, 4, {1, 1, 1, 1}, 0);  // so that lines do not merge
+                conv.bind(in, {}, 0, out)(1);
+                for (int64_t y = 0; y < out.height; ++y)
+                    for (int64_t x = 0; x < out.width; ++x)
+                        for (int64_t n = 0; n < 37; ++n) {
+                            int64_t reached = 0;
+                            for (int64_t k = 0; k < 15; ++k) {
+                                const int64_t threshold = thresholds.thresholds[static_cast<size_t>(15 * n + k)];
+                                const int64_t sum = plain_sum(spec, in, n, y, x);
+                                reached += n % 3 == 0 ? sum < threshold : sum > threshold;
+                            }
+                            expect(out.pixel(0, y, x)[n], reached, conv.kernel().name, " of depth ", depth, ", output ",
+                                   y, ", ", x, ", ", n);
+                        }
+                if (std::string(conv.kernel().op) == row.info.op) met(row.info);
+            }
 }
 
 void Walk::transforms() {

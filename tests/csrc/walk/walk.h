@@ -7,6 +7,7 @@
 #include <string>
 
 #include "../../../csrc/dispatch.h"
+#include "../../../csrc/pack.h"
 #include "../../../csrc/rounding.h"
 
 namespace intsim {
@@ -25,6 +26,7 @@ public:
     explicit Walk(const std::string& isa);
 
     void tiles();       // gemm and depthwise tiles, strips, operands
+    void byte_tiles();  // gemm tiles and their epilogues in one
     void transforms();  // Winograd's
     void roof();
     void scales();
@@ -43,6 +45,8 @@ private:
     void met(const KernelInfo& kernel) { met_ += std::string(" ") + kernel.name + " "; }
     template <class... What>
     void expect(Wide got, Wide expected, const What&... what);
+    ConvSpec spec_of(const struct Layer& layer);
+    ByteImages input_of(const struct Layer& layer);
     void convolve(const struct Layer& layer);
     template <class Plain>
     void apply(const class Epilogue& epilogue, int64_t channels, const int32_t* acc, const Plain& plain);
