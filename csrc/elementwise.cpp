@@ -29,8 +29,9 @@ void require_same_extents(const char* what, const Images<A>& a, const Images<B>&
             b.channels, " differ");
 }
 
-// Whether the channels, with their padding, are all that a pixel has: not so for a part of other images.
-bool whole_pixels(const ByteImages& images) { return images.pixel_stride == padded_channels(images.channels); }
+// Whether pixels follow each other without a gap. In a part of other images a gap may hold channels of others, even one
+// as wide as padding would be.
+bool dense_pixels(const ByteImages& images) { return images.pixel_stride == images.channels; }
 
 void take_larger(uint8_t* __restrict to, const uint8_t* __restrict from, int64_t count) {
     for (int64_t i = 0; i < count; ++i) to[i] = std::max(to[i], from[i]);
@@ -186,7 +187,7 @@ void lookup(const ByteImages& in, const std::vector<uint8_t>& tables, const Byte
     each_row(in.batch, in.height, in.row_stride, threads, [&](int64_t image, int64_t y) {
         const uint8_t* from = in.pixel(image, y, 0);
         uint8_t* to = out.pixel(image, y, 0);
-        if (!per_channel && in.pixel_stride == out.pixel_stride && whole_pixels(in) && whole_pixels(out)) {
+        if (!per_channel && dense_pixels(in) && dense_pixels(out)) {
             kernel(from, to, in.width * in.pixel_stride, tables.data());
             return;
         }

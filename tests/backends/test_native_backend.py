@@ -272,6 +272,28 @@ def test_what_a_concatenation_alone_reads_is_made_in_its_place(axis: int) -> Non
     assert backend.live_bytes == max(source + whole + before_pooling, whole + last)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("kind", ["table", "pool", "sum", "conv"])
+@pytest.mark.parametrize("channels", [(5, 3), (6, 2), (5, 6), (3, 1)])
+def test_a_part_of_a_concatenation_is_written_alone(channels: tuple[int, int], kind: str) -> None:
+    """The operand's pixels may be as far apart as those of the whole, but hold fewer channels."""
+    net = Network(5, 6, 8, Grid(IntType(False, 4), ONE), "shift", 0)
+    x = net.node("in", ops.Quantize(net.codes), "x")
+    net.constant("one", [1]), net.constant("three", [3])
+    first, second = (net.requantize(f"q{i}", net.conv(f"c{i}", x, n, kernel=1)) for i, n in enumerate(channels))
+    other = net.node("other", ops.Clamp(2, 12), second)
+    match kind:
+        case "table":
+            first = net.node("part", ops.Clamp(1, 9), first)
+        case "pool":
+            first = net.node("part", ops.MaxPool((3, 3), (1, 1), (1, 1, 1, 1)), first)
+        case "sum":
+            first = net.node("part", ops.Add(net.codes, Rounding.HALF_EVEN), first, first, "one", "three", "three")
+        case "conv":
+            first = net.requantize("part", net.conv("c", first, channels[0], kernel=1))
+    net.node("joined", ops.Concat(1), first, other)
+    assert_equal_everywhere(net.graph(("joined",)), batch=3)
+
+
 def test_flattening_keeps_the_order_of_channels_first() -> None:
     net = Network(5, 4, 4, Grid(IntType(False, 4), ONE), "shift", 0)
     x = net.node("in", ops.Quantize(net.codes), "x")
