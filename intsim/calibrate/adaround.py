@@ -16,11 +16,11 @@ from intsim.errors import CalibrationError
 
 @dataclass(frozen=True)
 class RoundingOptions:
-    """Hyper-parameters of AdaRound's kin; the rate is of Adam, decaying to 0 as a cosine."""
+    """Hyper-parameters of AdaRound's kin; the rate is of Adam."""
 
     iterations: int = 1000
     batch: int = 32
-    rounding_rate: float = 1e-2
+    rounding_rate: float = 2e-2
     regulariser: float = 0.01
 
     def __post_init__(self) -> None:

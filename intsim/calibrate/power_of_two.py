@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intsim.calibrate.trainable import (
-    MARGIN,
-    STRETCH,
     ActivationQuantizer,
     FakeQuantize,
     SoftRounding,
     WeightQuantizer,
+    choice_of,
+    harden_surest,
     round_through,
+    soft,
 )
 from intsim.frontend.execute import as_tensor
 from intsim.ir.types import Grid, Scale, TensorType, Value
@@ -139,6 +140,10 @@ class PowerOfTwoWeight(WeightQuantizer):
         weight, choice = (1, self.choice) if self.settled else (10, self.exponent_choice)
         return weight * self.regulariser * (1 - (2 * soft(choice) - 1).abs().pow(beta)).sum()
 
+    def advance(self, progress: float) -> None:
+        if self.settled:
+            harden_surest(self.choice, progress)
+
     def harden(self) -> None:
         """Settle the exponents, or, if they are, the roundings."""
         with torch.no_grad():
@@ -161,13 +166,3 @@ class PowerOfTwoWeight(WeightQuantizer):
         scale = Scale(tuple(int(e) for e in self.exponent.ravel()), True)
         grid = Grid(element, scale, tuple(int(z) for z in zeros.ravel()) if zeros.any() else (0,), axis=0)
         return Value(TensorType(grid, levels.shape), (levels + zeros).astype(element.storage))
-
-
-def soft(choice: Tensor) -> Tensor:
-    """AdaRound's h(v), in 0..1."""
-    return torch.clamp(torch.sigmoid(choice) * (STRETCH - MARGIN) + MARGIN, 0, 1)
-
-
-def choice_of(share: Tensor) -> Tensor:
-    """The v with h(v) = share."""
-    return torch.logit(((share - MARGIN) / (STRETCH - MARGIN)).clamp(1e-6, 1 - 1e-6))

@@ -51,7 +51,7 @@ class RapqOptions:
     drop: float = 0.0
     exponent_rate: float = 2e-2
     act_exponent_rate: float = 1e-2
-    rounding_rate: float = 1e-2
+    rounding_rate: float = 2e-2
     bias_rate: float = 1e-2
     regulariser: float = 0.01
 
@@ -111,7 +111,7 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     phases = (exponents, roundings) if learned else (roundings,)
     stages = [Stage((unit,), phase) for unit in units for phase in phases]
     if options.network:
-        last = Training(options.network, {"bias": options.bias_rate * NETWORK_RATE}, options.batch)
+        last = Training(options.network, {"bias": options.bias_rate * NETWORK_RATE}, options.batch, centered=False)
         stages.append(Stage(find_units(graph, "network"), last))
     parametrisation = Parametrisation(
         lambda weight, grid: PowerOfTwoWeight(weight, grid, options.regulariser), PowerOfTwoActivation

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from intsim.calibrate import mse
 from intsim.calibrate.checkpoint import Checkpoint
+from intsim.calibrate.memory import kept_memory
 from intsim.calibrate.method import Decision, Problem
 from intsim.calibrate.nearest import decide_nearest
 from intsim.calibrate.simulation import Mix, Parametrisation, Simulation, UnitSimulation
@@ -34,6 +35,10 @@ DIVERGED, PATIENCE = 100.0, 20
 """A loss of so many times the first, for so many iterations, is no training any more."""
 WARM_UP = 20
 """Iterations until the rates are reached: Adam's first steps are full ones however small the gradient."""
+ADVANCES = 100
+"""How often in its training what is soft may become hard."""
+CENTERED = 32
+"""Images at least from which biases begin; more where feature maps are small."""
 POSITIONS, FEWEST = 1 << 15, 4
 """Positions of the largest feature map that a batch needs no more of, and images that it has at any rate: what blurs a
 gradient is few positions, of which an image of 112x112 has as many as twelve of 32x32."""
@@ -50,9 +55,10 @@ class Training:
                 that are missing are not trained
     batch       images in one iteration, fewer where feature maps are large
     norm        p of the loss |y^ - y|**p, or what says it for a unit
-    decay       of the learning rates, to 0
+    decay       of the learning rates, to 0; of all but roundings, of which the last have to move as fast as the first
     drop        share of activations, and of what a unit reads, that stays float while training (QDrop)
     parallel    units read what the float network gives, not what arrives from the quantized layers before
+    centered    biases begin where every layer's mean results are the float network's; else where they are
     """
 
     iterations: int
@@ -62,6 +68,7 @@ class Training:
     decay: Decay = "cosine"
     drop: float = 0.0
     parallel: bool = False
+    centered: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,7 @@ class _Job:
     hardens: tuple[Trainable, ...]
 
 
+@kept_memory()
 def reconstruct(
     problem: Problem,
     stages: Sequence[Stage],
@@ -141,11 +149,14 @@ def reconstruct(
     for index, job in enumerate(jobs):
         if index >= finished:
             inputs = (floats if job.training.parallel else simulated).get(job.simulation.reads)
-            mixed = floats.get(job.simulation.reads) if job.training.drop else inputs
+            reals = floats.get(job.simulation.reads)
             targets = floats.get(job.simulation.targets)
+            if job.training.centered:
+                some = slice(max(CENTERED, _images_at_once(inputs, targets)))
+                job.simulation.center([x[some] for x in inputs], [x[some] for x in reals])
             generator = torch.Generator().manual_seed(problem.settings.seed * len(jobs) + index)
             progress = partial(_report, problem, done, total)
-            first, final = _train(job, inputs, mixed, targets, generator, progress, checkpoint)
+            first, final = _train(job, inputs, reals, targets, generator, progress, checkpoint)
             for module in job.hardens:
                 module.harden()
             notes[f"loss.{index}.{job.unit.name}"] = change = f"{first:.4g} -> {final:.4g}"
@@ -181,7 +192,7 @@ def _report(problem: Problem, before: int, total: int, iteration: int) -> None:
 def _train(
     job: _Job,
     inputs: Sequence[Tensor],
-    mixed: Sequence[Tensor],
+    reals: Sequence[Tensor],
     targets: Sequence[Tensor],
     generator: torch.Generator,
     progress: Callable[[int], None],
@@ -189,7 +200,8 @@ def _train(
 ) -> tuple[float, float]:
     """Train one unit; the mean loss of the first and of the last tenth of its iterations.
 
-    inputs, mixed  what the unit reads, and what takes the place of a share of it (QDrop), one (N, ...) for each read
+    inputs, reals  what the unit reads, as it arrives and in the float network, which takes the place of a share of it
+                   (QDrop), one (N, ...) for each read
     targets        the float network's results, one (N, ...) for each target
     """
     training, unit = job.training, job.simulation
@@ -199,7 +211,7 @@ def _train(
         for kind, parameter in module.grouped():
             groups.get(kind, []).append(parameter)
     optimiser = torch.optim.Adam(
-        [{"params": own, "lr": training.rates[kind], "initial_lr": training.rates[kind]}
+        [{"params": own, "lr": training.rates[kind], "initial_lr": training.rates[kind], "decays": kind != "rounding"}
          for kind, own in groups.items() if own], fused=True
     )  # fmt: skip
     norm = training.norm if isinstance(training.norm, float) else training.norm(job.unit)
@@ -209,11 +221,15 @@ def _train(
     size = min(training.batch, _images_at_once(inputs, targets))
     for iteration, rows in zip(range(training.iterations), _batches(len(inputs[0]), size, generator)):  # noqa: B905
         share = iteration / training.iterations
+        decayed = _decayed(training.decay, share)
         for group in optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * _decayed(training.decay, share) * min(1, (iteration + 1) / WARM_UP)
+            group["lr"] = group["initial_lr"] * (decayed if group["decays"] else 1) * min(1, (iteration + 1) / WARM_UP)
+        if iteration % -(-training.iterations // ADVANCES) == 0:
+            for module in modules:
+                module.advance(share)
         batch = [x[rows] for x in inputs]
         if mix is not None:
-            batch = [mix(x, y[rows]) for x, y in zip(batch, mixed, strict=True)]
+            batch = [mix(x, y[rows]) for x, y in zip(batch, reals, strict=True)]
         results = unit.run(batch, mix)
         loss = sum_of(_distance(y, target[rows], norm) for y, target in zip(results, targets, strict=True))
         losses.append(loss.item())

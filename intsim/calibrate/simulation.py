@@ -6,6 +6,7 @@ that is trained here has the accuracy as integers that training saw, but for flo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,9 +58,7 @@ class Simulation:
             weight = node.arrays["weight"]
             self.weights[node.name] = parametrisation.weight(weight, start.weights[node.name].type.integer)
             bias = node.arrays.get("bias", np.zeros(len(weight), np.float32))
-            norm = as_tensor(weight).flatten(1).norm(dim=1)
-            noise = norm.clamp(min=float(norm.max()) * 1e-3) * self.operand_step(node).detach()
-            self.biases[node.name] = Bias(bias, noise)
+            self.biases[node.name] = Bias(bias)
         self.arrays = {node.name: {k: as_tensor(v) for k, v in node.arrays.items()} for node in self.graph.nodes}
 
     def trainables(self, node: FloatNode) -> tuple[Trainable, ...]:
@@ -84,6 +83,22 @@ class Simulation:
             bias = self.biases[node.name](self.operand_step(node) * quantizer.scale)
             return run_node(node, *operands, arrays={"weight": quantizer(), "bias": bias})
         return run_node(node, *operands, arrays=self.arrays[node.name])
+
+    def center(self, node: FloatNode, operand: Tensor, real: Tensor) -> None:
+        """Give a layer the bias with which the mean of every channel is the float network's.
+
+        operand, real  what the layer reads, quantized and in the float network, (N, ...)
+        Exact:   bias += mean over all but the channels of (y_float - y);  noise = |(s_x |w|, s_w |x|)|, of which the
+                 root mean square of x makes |x|
+        Source:  the empirical bias correction of Nagel et al. 2019, arXiv 1906.04721
+        """
+        weight, quantizer = as_tensor(node.arrays["weight"]).flatten(1), self.weights[node.name]
+        with torch.no_grad():
+            error = self.evaluate_float(node, real) - self.evaluate(node, operand)
+            shift = error.movedim(1 if node.op == "conv2d" else -1, 0).flatten(1).mean(1)
+            by_operand = self.operand_step(node) * weight.norm(dim=1)
+            by_weight = quantizer.scale.flatten() * math.sqrt(weight.shape[1] * float(operand.square().mean()))
+            self.biases[node.name].begin(shift, torch.hypot(by_operand, by_weight.expand_as(by_operand)))
 
     def evaluate_float(self, node: FloatNode, *operands: Tensor) -> Tensor:
         """A node's value in the float network."""
@@ -158,6 +173,20 @@ class UnitSimulation:
             value = self.simulation.evaluate(node, *operands)
             values[node.name] = value if mix is None or node.op != "quantize" else mix(value, operands[0])
         return [values[name] for name in self.targets]
+
+    def center(self, inputs: Sequence[Tensor], reals: Sequence[Tensor]) -> None:
+        """Begin with biases that give every layer, in order, the mean results of the float network.
+
+        inputs, reals  one tensor for each of `reads`: as it arrives, and in the float network
+        """
+        values, wanted = (dict(zip(self.reads, tensors, strict=True)) for tensors in (inputs, reals))
+        with torch.no_grad():
+            for node in self.nodes:
+                operands, theirs = ([of[name] for name in node.inputs] for of in (values, wanted))
+                if node.name in self.simulation.biases:
+                    self.simulation.center(node, operands[0], theirs[0])
+                values[node.name] = self.simulation.evaluate(node, *operands)
+                wanted[node.name] = self.simulation.evaluate_float(node, *theirs)
 
     def _is_rounded(self, node: FloatNode, layers: Collection[str]) -> bool:
         """Whether a node is one of the layers, or makes codes for one of them."""

@@ -41,7 +41,7 @@ class UwcOptions(TrainingOptions):
     iterations: int = 1000
     units: str = "block"
     rounding: Literal["adaquant", "adaround", "auto"] = "adaquant"
-    rounding_rate: float = 1e-2
+    rounding_rate: float = 2e-2
     regulariser: float = 0.01
     drop: float = 0.0
     network: int = 0
@@ -76,7 +76,9 @@ def uwc(problem: Problem, options: UwcOptions) -> Decision:
     stages = [Stage(find_units(graph, options.units), training)]
     if options.network:
         slower = {kind: rate * NETWORK_RATE for kind, rate in rates.items()}
-        stages.append(Stage(find_units(graph, "network"), Training(options.network, slower, options.batch)))
+        stages.append(
+            Stage(find_units(graph, "network"), Training(options.network, slower, options.batch, centered=False))
+        )
     return reconstruct(problem, stages, Parametrisation(weight), cross_term)
 
 

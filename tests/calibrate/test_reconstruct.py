@@ -108,6 +108,28 @@ def test_powers_of_two_stay_powers_of_two(graph: FloatGraph) -> None:
     assert error(graph, quantized) < error(graph, calibrated(graph, "mse", {}, scales="pow2"))
 
 
+def test_training_begins_at_the_mean_results_of_the_float_network(graph: FloatGraph) -> None:
+    still = {f"{kind}_rate": "0" for kind in METHODS["uwc"].options().rates}
+    centered, rounded = (
+        calibrated(graph, method, options, weight_bits=2)
+        for method, options in (("uwc", {"iterations": "1", **still}), ("mse", {}))
+    )
+    wanted: dict[str, Tensor] = {}
+    run_float(graph, IMAGES, visit=lambda name, x: wanted.update({name: x}))
+
+    def offset(quantized: QuantizedGraph, node: FloatNode) -> float:
+        """The largest distance of a channel's means, in deviations of the layer."""
+        grid = quantized.grid_of(quantized.graph.by_name[node.name].inputs[0])
+        axes = (0, 2, 3)[: wanted[node.name].ndim - 1]
+        assert grid is not None
+        scale = torch.tensor(grid.scale.array * quantized.weights[node.name].weight.type.integer.scale.array)
+        means = Mirror(quantized).run(IMAGES, wanted=[node.name])[node.name].double().mean(axes) * scale
+        return float((means - wanted[node.name].mean(axes)).abs().max() / wanted[node.name].std())
+
+    for node in graph.weighted[1:]:  # the first has 8 bits, and next to no error
+        assert offset(centered, node) < 0.25 * offset(rounded, node)
+
+
 def test_the_cross_term_of_a_unit_is_noted(graph: FloatGraph) -> None:
     metadata = calibrated(graph, "uwc", QUICK | {"network": "0"}).metadata
     (noted,) = (metadata[key] for key in metadata if key.startswith("cross_term."))

@@ -6,7 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intsim.calibrate.trainable import ActivationQuantizer, Bias, FakeQuantize, FreeWeight, SoftRounding, round_through
+from intsim.calibrate.trainable import (
+    HARD_AT,
+    ActivationQuantizer,
+    Bias,
+    FakeQuantize,
+    FreeWeight,
+    SoftRounding,
+    harden_surest,
+    round_through,
+)
 from intsim.dtypes import IntType
 from intsim.ir.types import Grid, Scale
 
@@ -100,6 +109,20 @@ def test_soft_rounding_starts_at_the_float_weights_and_ends_at_a_neighbour() -> 
     assert not gradient.any()  # hard choices stay
 
 
+def test_the_surest_choices_become_hard_first_and_all_in_time() -> None:
+    torch.manual_seed(0)
+    choice = torch.randn(20, 5)
+    start = choice.clone()
+    harden_surest(choice, HARD_AT / 4)
+    hard = choice.isinf()
+    assert hard.sum() == 50  # sqrt(1/4) of all
+    assert start[hard].abs().min() >= start[~hard].abs().max()
+    torch.testing.assert_close(choice[~hard], start[~hard])
+    harden_surest(choice, HARD_AT)
+    assert choice.isinf().all()
+    assert ((choice > 0) == (start >= 0)).all()
+
+
 def test_the_regulariser_pushes_choices_apart() -> None:
     quantizer = SoftRounding(np.array([[0.06, 0.14]], np.float32), Grid(S3, Scale((0.2,)), axis=0), 1.0)
     assert quantizer.penalty(0.1) is None
@@ -111,7 +134,22 @@ def test_the_regulariser_pushes_choices_apart() -> None:
 
 
 def test_a_bias_lies_on_the_accumulator_grid() -> None:
-    bias = Bias(np.array([0.33, -1.27], np.float32), torch.tensor([0.5, 0.5]))
+    bias = Bias(np.array([0.33, -1.27], np.float32))
     steps = bias(torch.tensor([0.1, 0.25])) / torch.tensor([0.1, 0.25])
     torch.testing.assert_close(steps, torch.tensor([3.0, -5.0]))
     np.testing.assert_allclose(bias.final(), [0.33, -1.27], rtol=1e-6)
+
+
+def test_a_bias_begins_anew_where_it_is_told_to() -> None:
+    start = np.array([0.5, -1.5], np.float32)
+    bias = Bias(start)
+    with torch.no_grad():
+        bias.steps += 1
+    bias.begin(torch.tensor([0.25, 0.0]), torch.tensor([2.0, 0.0]))
+    np.testing.assert_allclose(bias.final(), [1.75, -0.5])
+    with torch.no_grad():
+        bias.steps += 1
+    np.testing.assert_allclose(
+        bias.final(), [3.75, -0.498], rtol=1e-6
+    )  # a unit is at least a thousandth of the largest
+    np.testing.assert_array_equal(start, np.array([0.5, -1.5], np.float32))
