@@ -70,7 +70,8 @@ def _blocks(scale: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Contiguous tensors of one shape, some elements at a time; whole where the scale differs among elements."""
     if scale.numel() > 1:
         return iter([tensors])
-    return zip(*(tensor.view(-1).split(AT_ONCE) for tensor in tensors), strict=True)
+    flat = (*scale.shape[:-1], -1)  # with the scale's axes, all of one: a result has the shape of `to`
+    return zip(*(tensor.view(flat).split(AT_ONCE, dim=-1) for tensor in tensors), strict=True)
 
 
 def _dot_to(a: Tensor, b: Tensor, like: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def test_training_gives_a_file_that_verify_and_prove_accept(intsim, method):
         (["zoo.py:single"], "expected layers between the first and the last"),
         (["zoo.py:net", "--batch", "100"], "64 images do not fill a batch of 100"),
         (["zoo.py:net", "--method", "n3uq"], "method 'n3uq': expected n2uq or lsq; did you mean 'n2uq'?"),
-        (["zoo.py:net", "--epochs", "0"], "expected epochs and a learning rate above 0"),
+        (["zoo.py:net", "--epochs", "0"], "expected epochs, a learning rate and 'slower' above 0"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(intsim, options, message):
