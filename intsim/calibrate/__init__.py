@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from intsim.calibrate import adaquant, adaround, minmax, mse, percentile, rapq, uwc  # noqa: F401  (register their methods)
+from intsim.calibrate.equalize import equalize
 from intsim.calibrate.finish import finish
 from intsim.calibrate.input_u8 import fold_pixels, pixel_levels
 from intsim.calibrate.method import METHODS, Problem
@@ -60,6 +61,8 @@ def quantize_graph(
         graph, fixed = fold_pixels(graph, settings.pixels)
         tensors = tuple(pixel_levels(tensor, fixed[name].grid) for name, tensor in zip(fixed, tensors, strict=True))
     widths = layer_widths(graph, settings)
+    if settings.equalize:
+        graph = equalize(graph, tensors, widths, settings, progress)
     placed = place(graph, widths, settings, fixed)
     observations = observe(placed, tensors, settings.seed, progress)
     problem = Problem(placed, widths, observations, tensors, settings, progress, resume)

@@ -118,25 +118,26 @@ def snap(coefficients: list[Parameter], bits: int) -> tuple[Parameter, ...]:
 def _affine(trace: Trace, quantizer: Quantizer) -> tuple[NDArray[np.float64], ToCodes] | None:
     """The operators as one factor and bounds on the codes; None where they do more than that.
 
-    Rounding is monotone, so clamping at a bound and rounding is rounding and clamping at the rounded bound.
+    Rounding is monotone, so clamping at a bound and rounding is rounding and clamping at the rounded bound. Bounds that
+    differ among channels have to end at one code, such as the last.
     """
     if quantizer.thresholds is not None:
         return None
-    factor, low, high = np.ones(1), -np.inf, np.inf
+    factor, low, high = np.ones(1), np.array([-np.inf]), np.array([np.inf])
     for operator in trace.operators:
         if operator.op == "mul":
             own = np.atleast_1d(operator.arrays["factor"]).astype(np.float64)
-            bounded = np.isfinite(low) or np.isfinite(high)
-            if (own == 0).any() or (bounded and (own.size > 1 or own[0] < 0)):
+            bounded = np.isfinite(low).any() or np.isfinite(high).any()
+            if (own == 0).any() or (bounded and (own < 0).any()):
                 return None
             factor = factor * own
-            low, high = (low * own[0], high * own[0]) if bounded else (low, high)
+            low, high = (low * own, high * own) if bounded else (low, high)
         elif operator.op in ("relu", "clamp"):
-            least, greatest = _bounds(operator)
-            low, high = min(max(low, least), greatest), min(max(high, least), greatest)
+            low, high = (np.clip(bound, *_bounds(operator)) for bound in (low, high))
         else:
             return None
-    return factor, _to_codes(quantizer, low, high)
+    ends = {_to_codes(quantizer, *bounds) for bounds in np.unique(np.stack(np.broadcast_arrays(low, high)), axis=1).T}
+    return (factor, ends.pop()) if len(ends) == 1 else None
 
 
 def _bounds(operator: FloatNode) -> tuple[float, float]:

@@ -55,6 +55,7 @@ class Settings:
     weight_grid      symmetric: zero point 0; asymmetric: one zero point for each scale
     act_grid         of activations that can be negative; the others are unsigned with zero point 0 either way
     per_channel      a weight scale for each output channel, else one for the layer
+    equalize         give every channel that a depthwise layer reads a scale of its own, within its weights' scales
     tune             after the method: scales and biases for the float network's statistics (batchnorm), biases for its
                      logits (bias), both one after the other, or none
     pixels           mean and deviation where the graph is to take uint8 pixels
@@ -73,6 +74,7 @@ class Settings:
     weight_grid: GridKind = "symmetric"
     act_grid: GridKind = "asymmetric"
     per_channel: bool = True
+    equalize: bool = False
     tune: Tuning = "none"
     pixels: Pixels | None = None
     seed: int = 0

@@ -32,6 +32,9 @@ def quantize(
     weight_grid: Annotated[
         str, typer.Option(metavar="symmetric|asymmetric", help="Weights with zero point 0, or one for each scale.")
     ] = "symmetric",
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="A scale for each channel that a depthwise layer reads.")
+    ] = False,
     tune: Annotated[
         str,
         typer.Option(metavar="none|batchnorm|bias|both", help="Correct scales and biases after the method."),
@@ -73,6 +76,7 @@ def quantize(
             first_last_bits=first_last_bits,
             residual_bits=residual_bits,
             weight_grid=weight_grid,
+            equalize=equalize,
             tune=tune,
             profile=profile,
             input=input,

@@ -34,6 +34,7 @@ def quantize(
     first_last_bits: int = 8,
     residual_bits: int = 8,
     weight_grid: str = "symmetric",
+    equalize: bool = False,
     tune: str = "none",
     profile: str = "torch",
     input: str = "float32",
@@ -56,6 +57,7 @@ def quantize(
     first_last_bits  of weights and activations of the first and the last layer
     residual_bits    of what residual additions read and make
     weight_grid      symmetric: zero point 0; asymmetric: one zero point for each scale
+    equalize         a scale for each channel that a depthwise layer reads, within its weights' scales
     tune             after the method: batchnorm (scales and biases), bias, both or none
     input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer
     options          hyper-parameters of the method: those of `intsim methods`, the others by default
@@ -82,6 +84,7 @@ def quantize(
         residual_bits=residual_bits,
         widths={} if widths is None else read_widths(Path(widths)),
         weight_grid=cast("GridKind", weight_grid),
+        equalize=equalize,
         tune=cast("Tuning", tune),
         pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
         seed=seed,

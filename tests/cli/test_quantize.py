@@ -20,6 +20,12 @@ def net():
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear(36, 5))
 
 
+def separable():
+    torch.manual_seed(0)
+    first, depthwise = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, groups=4)
+    return nn.Sequential(first, nn.ReLU(), depthwise, nn.ReLU(), nn.Flatten(), nn.Linear(36, 5))
+
+
 def zero_channel():
     model = net()
     with torch.no_grad():
@@ -178,6 +184,14 @@ def test_tuned_models_keep_their_codes_and_stay_exact(intsim, quantize, zoo, tmp
     assert result.json["metadata"]["tune"] == "both"
     after = load(path).graph.constants["2.weight"]
     assert (before.codes == after.codes).all()
+    assert intsim("prove", path, "--json").json["proved"] is True
+    assert intsim("verify", path, "--data", f"{zoo}:images", "--json").json["bit_exact"] is True
+
+
+def test_depthwise_layers_are_equalized_on_request(intsim, quantize, zoo, tmp_path):
+    path = tmp_path / "model.intsim"
+    result = quantize("separable", "images", "--act-bits", 4, "--equalize", "--json")
+    assert result.json["metadata"]["equalize"] == "True"
     assert intsim("prove", path, "--json").json["proved"] is True
     assert intsim("verify", path, "--data", f"{zoo}:images", "--json").json["bit_exact"] is True
 
