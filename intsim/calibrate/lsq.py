@@ -13,7 +13,7 @@ from intsim.frontend.quantizers import fake_quantize
 class StepQuantizer(nn.Module):
     """Activations (N, ...) to codes 0..2**bits - 1, or two's complement where they can be negative, times one step.
 
-    Exact: clip(round(x / step), low, high) * step; the step's gradient times 1 / sqrt(elements * high)
+    Exact: clip(round(x / |step|), low, high) * |step|; the step's gradient times 1 / sqrt(elements * high)
     """
 
     def __init__(self, bits: int, signed: bool = False):
@@ -23,7 +23,7 @@ class StepQuantizer(nn.Module):
         self.step = nn.Parameter(torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        step: Tensor = self.step
+        step = self.step.abs()  # a small one may be taken past 0
         if self.training:  # a captured network knows no batch
             step = _with_gradient_times(step, (x.numel() * self.high) ** -0.5)
         return fake_quantize(x, step, 0, self.low, self.high)
@@ -48,7 +48,7 @@ class StepWeight(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         share = (weight[0].numel() * self.high) ** -0.5
-        return fake_quantize(weight, _with_gradient_times(self.step, share), 0, self.low, self.high)
+        return fake_quantize(weight, _with_gradient_times(self.step.abs(), share), 0, self.low, self.high)
 
 
 def _with_gradient_times(parameter: Tensor, factor: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from intsim.calibrate.convert import convert, fit
 from intsim.calibrate.lsq import StepQuantizer, StepWeight
 from intsim.calibrate.n2uq import EntropyWeight, RPReLU, ThresholdQuantizer
 from intsim.errors import CalibrationError
+from intsim.frontend.capture import capture
 
 
 class Residual(nn.Module):
@@ -55,6 +57,20 @@ def test_learned_steps_have_their_gradient_scaled() -> None:
     inside = (x.round() >= 0) & (x.round() <= 3)
     by_hand = torch.where(inside, x.round() - x, x.round().clamp(0, 3)).sum()
     torch.testing.assert_close(got, by_hand / (x.numel() * 3) ** 0.5)
+
+
+def test_a_step_that_training_took_past_zero_stands_for_its_size() -> None:
+    converted = convert(Residual(), 2, 2, "lsq")
+    steps = converted.conv1.parametrizations.weight[0].step, converted.conv1_input.step
+    weight = converted.conv1.weight.detach().clone()
+    with torch.no_grad():
+        for step in steps:
+            step.neg_()
+    torch.testing.assert_close(converted.conv1.weight, weight, rtol=0, atol=0)
+    graph = capture(converted.eval(), torch.zeros(2, 3, 8, 8))
+    scales = [graph.by_name["conv1"].grid.scale.array, graph.by_name[graph.by_name["conv1"].inputs[0]].arrays["scale"]]
+    for scale, step in zip(scales, steps, strict=True):
+        np.testing.assert_array_equal(scale, -step.detach().numpy())
 
 
 def test_rprelu_moves_bends_and_moves() -> None:
