@@ -72,7 +72,8 @@ def equalize(
 
 def _is_equalizable(graph: FloatGraph, layer: FloatNode, bits: int, settings: Settings) -> bool:
     """Whether a depthwise layer with one filter a channel is all that reads the result of a ReLU or a fitting clamp."""
-    if layer.grid is not None or not len(layer.arrays["weight"]) == layer.attributes["groups"] > 1:
+    outputs, depth = layer.arrays["weight"].shape[:2]
+    if layer.grid is not None or depth != 1 or not outputs == layer.attributes["groups"] > 1:
         return False
     value = graph.by_name.get(layer.inputs[0])
     if value is None or graph.consumers[value.name] != (layer,) or value.name in graph.outputs:

@@ -108,6 +108,14 @@ def test_values_that_others_read_stay() -> None:
     assert equalized(graph, Settings(act_bits=4)).nodes == graph.nodes
 
 
+def test_groups_of_several_channels_stay() -> None:
+    network = Separable(nn.ReLU())
+    network.depthwise = nn.Conv2d(CHANNELS, CHANNELS // 2, 3, padding=1, groups=CHANNELS // 2)
+    network.project = nn.Conv2d(CHANNELS // 2, 4, 1)
+    graph = capture(network, images(2))
+    assert equalized(graph, Settings(act_bits=4)).nodes == graph.nodes
+
+
 def test_channels_that_are_always_zero_keep_their_scale() -> None:
     network = Separable(nn.ReLU())
     with torch.no_grad():
