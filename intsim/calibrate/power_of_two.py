@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from intsim.calibrate.trainable import (
     ActivationQuantizer,
     FakeQuantize,
-    SoftRounding,
     WeightQuantizer,
     choice_of,
     harden_surest,
+    indecision,
     round_through,
     soft,
 )
@@ -84,7 +84,7 @@ class PowerOfTwoWeight(WeightQuantizer):
                  h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1)
                  low = min - z, high = max - z, z = round(z_start * s_start / s)
                  h(u) = frac(log2(s_start)) at the start, and h(v) = frac(w / s) when the exponents are settled
-    Regulariser: weight * sum(1 - |2 h - 1|**beta), beta from 20 to 2, after the first fifth of the iterations
+    Regulariser: weight * indecision
     Source:      RAPQ (Yao et al. 2022), corrected as methods.md 2.7 says. Ours: while scales move, weights are rounded
                  to nearest with LSQ's gradient, because v belongs to one scale.
     """
@@ -133,12 +133,9 @@ class PowerOfTwoWeight(WeightQuantizer):
         return torch.clamp(torch.floor(self.weight / scale) + soft(self.choice), low, high) * scale
 
     def penalty(self, progress: float) -> Tensor | None:
-        if progress < SoftRounding.WARM_UP:
-            return None
-        rest = 1 - (progress - SoftRounding.WARM_UP) / (1 - SoftRounding.WARM_UP)
-        beta = SoftRounding.SOFTEST + (SoftRounding.HARDEST - SoftRounding.SOFTEST) * rest
         weight, choice = (1, self.choice) if self.settled else (10, self.exponent_choice)
-        return weight * self.regulariser * (1 - (2 * soft(choice) - 1).abs().pow(beta)).sum()
+        push = indecision(choice, progress)
+        return None if push is None else weight * self.regulariser * push
 
     def advance(self, progress: float) -> None:
         if self.settled:
@@ -146,10 +143,10 @@ class PowerOfTwoWeight(WeightQuantizer):
 
     def harden(self) -> None:
         """Settle the exponents, or, if they are, the roundings."""
+        if self.settled:
+            harden_surest(self.choice, 1)
+            return
         with torch.no_grad():
-            if self.settled:
-                self.choice.copy_(torch.where(self.choice >= 0, torch.inf, -torch.inf))
-                return
             self.exponent += self.exponent_choice >= 0
             self.settled.fill_(True)
             ratio = self.weight / self.scale

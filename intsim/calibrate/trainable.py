@@ -19,6 +19,8 @@ from intsim.ir.types import Grid, Scale, TensorType, Value
 
 STRETCH, MARGIN = 1.1, -0.1
 """AdaRound's zeta and gamma: the sigmoid is stretched beyond 0..1 and clipped, so that it arrives at both ends."""
+WARM_UP, HARDEST, SOFTEST = 0.2, 20.0, 2.0
+"""Share of the iterations before choices are pushed apart, and AdaRound's beta then and at the end."""
 HARD_AT = 0.9
 """Share of the iterations after which all choices are hard."""
 AT_ONCE = 1 << 17
@@ -89,6 +91,17 @@ def soft(choice: Tensor) -> Tensor:
 def choice_of(share: Tensor) -> Tensor:
     """The v with h(v) = share."""
     return torch.logit(((share - MARGIN) / (STRETCH - MARGIN)).clamp(1e-6, 1 - 1e-6))
+
+
+def indecision(choice: Tensor, progress: float) -> Tensor | None:
+    """AdaRound's push towards hard choices v: sum(1 - |2 h(v) - 1|**beta); None in the first fifth of the iterations.
+
+    Exact:  beta from 20 to 2 over the rest of them
+    """
+    if progress < WARM_UP:
+        return None
+    rest = 1 - (progress - WARM_UP) / (1 - WARM_UP)
+    return (1 - (2 * soft(choice) - 1).abs().pow(SOFTEST + (HARDEST - SOFTEST) * rest)).sum()
 
 
 def harden_surest(choice: Tensor, progress: float) -> None:
@@ -259,13 +272,11 @@ class SoftRounding(WeightQuantizer):
 
     Exact:       w^ = s * clip(floor(w / s_start) + h(v), low, high), h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1),
                  h = frac(w / s_start) at the start; hard: 1 where v >= 0, else 0
-    Regulariser: weight * sum(1 - |2 h - 1|**beta), beta from 20 to 2, after the first fifth of the iterations; and the
-                 surest choices become hard on the way (harden_surest)
+    Regulariser: weight * indecision; and the surest choices become hard on the way (harden_surest)
     Source:      Nagel et al. 2020 (AdaRound), as BRECQ has it: methods.md 0.2; that s moves too is ours
     """
 
     rates = {"choice": "rounding", "log_scale": "weight_scale"}
-    WARM_UP, HARDEST, SOFTEST = 0.2, 20.0, 2.0
 
     def __init__(self, weight: NDArray[np.float32], grid: Grid, regulariser: float):
         super().__init__(weight, grid)
@@ -280,18 +291,14 @@ class SoftRounding(WeightQuantizer):
         return torch.clamp(self.floor + soft(self.choice), self.low, self.high) * self.scale
 
     def penalty(self, progress: float) -> Tensor | None:
-        if progress < self.WARM_UP:
-            return None
-        rest = 1 - (progress - self.WARM_UP) / (1 - self.WARM_UP)
-        beta = self.SOFTEST + (self.HARDEST - self.SOFTEST) * rest
-        return self.regulariser * (1 - (2 * soft(self.choice) - 1).abs().pow(beta)).sum()
+        push = indecision(self.choice, progress)
+        return None if push is None else self.regulariser * push
 
     def advance(self, progress: float) -> None:
         harden_surest(self.choice, progress)
 
     def harden(self) -> None:
-        with torch.no_grad():
-            self.choice.copy_(torch.where(self.choice >= 0, torch.inf, -torch.inf))
+        harden_surest(self.choice, 1)
 
     def levels(self) -> Tensor:
         return torch.clamp(self.floor + (self.choice >= 0), self.low, self.high).detach()
