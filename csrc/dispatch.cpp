@@ -37,6 +37,19 @@ void append(const Rows<Row>* rows, std::vector<KernelInfo>& all) {
     for (int i = 0; rows != nullptr && i < rows->count; ++i) all.push_back(rows->first[i].info);
 }
 
+// Those of one table's rows that are wanted, which may be none.
+template <class Row, class Wanted>
+auto by_rows(const Rows<Row>* rows, const Wanted& wanted) {
+    KernelsByRows<decltype(Row::run)> found;
+    for (int i = 0; rows != nullptr && i < rows->count; ++i) {
+        const Row& row = rows->first[i];
+        if (!wanted(row)) continue;
+        found.run[row.info.mr] = row.run;
+        if (row.info.mr > found.max_rows) found.max_rows = row.info.mr, found.info = &row.info;
+    }
+    return found;
+}
+
 }  // namespace
 
 std::vector<const KernelTable*> runnable_tables() {
@@ -69,30 +82,22 @@ const KernelTable& active_table() {
 }
 
 TileKernels find_tiles(TileOp op, Scheme scheme) {
-    TileKernels found;
     for (const KernelTable* table = &active_table(); table != nullptr; table = table->base) {
-        const Rows<TileRow>* rows = op == TileOp::kGemm ? table->gemm : table->depthwise;
-        for (int i = 0; rows != nullptr && i < rows->count; ++i) {
-            const TileRow& row = rows->first[i];
-            if (row.scheme != scheme) continue;
-            found.run[row.info.mr] = row.run;
-            if (row.info.mr > found.max_rows) found.max_rows = row.info.mr, found.info = &row.info;
-        }
+        const TileKernels found = by_rows(op == TileOp::kGemm ? table->gemm : table->depthwise,
+                                          [&](const TileRow& row) { return row.scheme == scheme; });
         if (found.max_rows > 0) return found;  // never rows of two tables
     }
     throw std::logic_error("no portable tile kernel of this scheme");
 }
 
 ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue) {
-    ByteTileKernels found;
-    for (const KernelTable* table = &active_table(); table != nullptr && found.max_rows == 0; table = table->base)
-        for (int i = 0; table->byte_tiles != nullptr && i < table->byte_tiles->count; ++i) {
-            const ByteTileRow& row = table->byte_tiles->first[i];
-            if (row.scheme != scheme || row.epilogue != epilogue) continue;
-            found.run[row.info.mr] = row.run;
-            if (row.info.mr > found.max_rows) found.max_rows = row.info.mr, found.info = &row.info;
-        }
-    return found;
+    for (const KernelTable* table = &active_table(); table != nullptr; table = table->base) {
+        const ByteTileKernels found = by_rows(table->byte_tiles, [&](const ByteTileRow& row) {
+            return row.scheme == scheme && row.epilogue == epilogue;
+        });
+        if (found.max_rows > 0) return found;
+    }
+    return {};
 }
 
 std::vector<SchemeCost> scheme_costs() {

@@ -17,19 +17,17 @@ const KernelTable& active_table();
 
 enum class TileOp { kGemm, kDepthwise, kStrip };
 
-// Tile kernels of one op and scheme, by rows: run[r] computes r rows, for 1 <= r <= max_rows.
-struct TileKernels {
-    TileKernel run[kMaxTileRows + 1] = {};
+// Tile kernels of one kind, by rows: run[r] computes r rows, for 1 <= r <= max_rows.
+template <class Kernel>
+struct KernelsByRows {
+    Kernel run[kMaxTileRows + 1] = {};
     const KernelInfo* info = nullptr;  // of the tallest
     int max_rows = 0;
 };
+using TileKernels = KernelsByRows<TileKernel>;
+using ByteTileKernels = KernelsByRows<ByteTileKernel>;
 TileKernels find_tiles(TileOp op, Scheme scheme);
-// The same for tiles that end in bytes; max_rows is 0 where the instruction set in use has none of the kind.
-struct ByteTileKernels {
-    ByteTileKernel run[kMaxTileRows + 1] = {};
-    const KernelInfo* info = nullptr;
-    int max_rows = 0;
-};
+// max_rows is 0 where the instruction set in use has none of the kind.
 ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue);
 // Of the schemes among which the fastest is chosen, the cheapest quad first.
 std::vector<SchemeCost> scheme_costs();
