@@ -153,23 +153,21 @@ def norm_of(gamma: NDArray[np.floating], norm_range: float) -> float:
 
 
 def choose_norms(problem: Problem, units: Sequence[Unit], norm_range: float) -> dict[str, Norm]:
-    """The norm of every unit by its name: 2 where its last layer is linear, otherwise by its last layer's gamma.
+    """The norm of every unit by its name: by its last layer's gamma, or 2 where that is no convolution.
 
     Without BatchNorm gamma is what it stands for: the deviation of each channel, over the calibration data.
     """
     graph = problem.placed.graph
-    last = {unit.name: graph.by_name[unit.layers[-1]] for unit in units}
+    last = {unit.name: graph.by_name[unit.layers[-1]] for unit in units if unit.layers}
     bare = [node.name for node in last.values() if node.op == "conv2d" and "gamma" not in node.arrays]
     deviations = channel_deviations(problem, bare) if bare else {}
-    norms = {}
+    norms = {unit.name: Norm(2.0, "not a convolution") for unit in units}
     for name, node in last.items():
         if node.name in deviations:
             deviation = deviations[node.name]
             norms[name] = Norm(norm_of(deviation, norm_range), "no BatchNorm: deviations on calibration data")
         elif node.op == "conv2d":
             norms[name] = Norm(norm_of(node.arrays["gamma"], norm_range), "gamma of BatchNorm")
-        else:
-            norms[name] = Norm(2.0, "not a convolution")
     return norms
 
 

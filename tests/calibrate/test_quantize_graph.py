@@ -18,7 +18,7 @@ from intsim.frontend.execute import run_float
 from intsim.frontend.mirror import Mirror
 from intsim.ir.float_graph import FloatGraph
 from intsim.lower import lower
-from tests.calibrate.networks import networks, residual_network
+from tests.calibrate.networks import Network, networks, residual_network
 
 
 def quick(method: str, **others: Any) -> Settings:
@@ -81,6 +81,17 @@ def test_any_network_becomes_integers_that_equal_the_mirror(
     integers = ReferenceBackend(lowered).run(images.numpy(), wanted=tuple(mirrored))
     for name, codes in mirrored.items():
         np.testing.assert_array_equal(integers[name].codes, codes.numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize(("method", "scales"), CASES)
+def test_a_network_without_layers_has_codes_too(method: str, scales: Any) -> None:
+    network = Network(x=(2, 4, 4))
+    graph = network.graph(network.relu("positive", "x"))
+    images = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(4))
+    quantized = quantize_graph(graph, images, quick(method, scales=scales, act_bits=4))
+    (name,) = quantized.graph.outputs
+    codes = Mirror(quantized).run(images)[name].numpy()
+    np.testing.assert_array_equal(ReferenceBackend(lower(quantized)).run(images.numpy())[name].codes, codes)
 
 
 def test_progress_reaches_its_total() -> None:
