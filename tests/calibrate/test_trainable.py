@@ -149,7 +149,6 @@ def test_a_bias_begins_anew_where_it_is_told_to() -> None:
     np.testing.assert_allclose(bias.final(), [1.75, -0.5])
     with torch.no_grad():
         bias.steps += 1
-    np.testing.assert_allclose(
-        bias.final(), [3.75, -0.498], rtol=1e-6
-    )  # a unit is at least a thousandth of the largest
+    # A step is at least a thousandth of the largest.
+    np.testing.assert_allclose(bias.final(), [3.75, -0.498], rtol=1e-6)
     np.testing.assert_array_equal(start, np.array([0.5, -1.5], np.float32))
