@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from intsim.calibrate import mse
 from intsim.calibrate.chains import THRESHOLD_BITS
-from intsim.calibrate.observers import BATCH
+from intsim.calibrate.observers import watch
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import Widths
 from intsim.dtypes import IntType
@@ -87,8 +87,6 @@ def _sample(
     graph: FloatGraph, inputs: tuple[Tensor, ...], names: set[str], seed: int, progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     """float64 (C, n) for each of the values, drawn evenly from all images."""
-    from intsim.frontend.execute import run_float
-
     random, images = np.random.default_rng(seed), len(inputs[0])
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
 
@@ -100,9 +98,8 @@ def _sample(
                 flat[:, :, random.integers(0, flat.shape[2], share)].swapaxes(0, 1).reshape(len(flat[0]), -1)
             )
 
-    for start in range(0, images if names else 0, BATCH):
-        run_float(graph, *(tensor[start : start + BATCH] for tensor in inputs), visit=visit)
-        progress("equalizing", min(start + BATCH, images), images)
+    if names:
+        watch(graph, inputs, visit, progress, "equalizing")
     return {name: np.concatenate(found, axis=1).astype(np.float64) for name, found in parts.items()}
 
 

@@ -17,6 +17,8 @@ from intsim.progress import Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from intsim.frontend.execute import Visit
+
 SAMPLE = 1 << 16
 """Values kept of each tensor."""
 BATCH = 25
@@ -58,6 +60,18 @@ def _check_finite(what: str, tensor: Tensor, why: str) -> None:
         raise CalibrationError(f"{what}: {bad} of {tensor.numel()} values are NaN or infinite{why}")
 
 
+def watch(
+    graph: FloatGraph, inputs: tuple[Tensor, ...], visit: Visit, progress: Progress, what: str, batch: int = BATCH
+) -> None:
+    """Run the float network over the calibration data, some images at a time, and show every value to `visit`."""
+    from intsim.frontend.execute import run_float
+
+    images = len(inputs[0])
+    for start in range(0, images, batch):
+        run_float(graph, *(tensor[start : start + batch] for tensor in inputs), visit=visit)
+        progress(what, min(start + batch, images), images)
+
+
 def observe(
     placed: Placed, inputs: tuple[Tensor, ...], seed: int, progress: Progress, batch: int = BATCH
 ) -> dict[str, Observation]:
@@ -67,8 +81,6 @@ def observe(
     returns  one observation for each quantize node; tied nodes have one in common
     raises   CalibrationError where the network makes NaN or infinity
     """
-    from intsim.frontend.execute import run_float
-
     random = np.random.default_rng(seed)
     images = len(inputs[0])
     # Tied quantizers are calibrated on what they make together: the concatenation.
@@ -88,8 +100,6 @@ def observe(
         share = -(-SAMPLE * len(value) // images)  # of the sample, what this batch has of all images
         samples[name].append(values[random.integers(0, len(values), share)] if share < len(values) else values.copy())
 
-    for start in range(0, images, batch):
-        run_float(placed.graph, *(tensor[start : start + batch] for tensor in inputs), visit=visit)
-        progress("observing", min(start + batch, images), images)
+    watch(placed.graph, inputs, visit, progress, "observing", batch)
     seen = {name: Observation(low[name], high[name], np.concatenate(parts)) for name, parts in samples.items()}
     return {name: seen[source] for name, source in watched.items()}

@@ -175,8 +175,7 @@ def channel_deviations(problem: Problem, layers: Sequence[str]) -> dict[str, NDA
     """Deviation of every channel of these layers' float results over the calibration data, float64 (C,)."""
     import torch
 
-    from intsim.calibrate.observers import BATCH
-    from intsim.frontend.execute import run_float
+    from intsim.calibrate.observers import watch
 
     sums = dict.fromkeys(layers, torch.zeros((), dtype=torch.float64))
     squares, counts = dict(sums), dict.fromkeys(layers, 0)
@@ -189,8 +188,7 @@ def channel_deviations(problem: Problem, layers: Sequence[str]) -> dict[str, NDA
             counts[name] += channels.shape[1]
 
     with torch.no_grad():
-        for batch in zip(*(tensor.split(BATCH) for tensor in problem.inputs), strict=True):
-            run_float(problem.placed.graph, *batch, visit=visit)
+        watch(problem.placed.graph, problem.inputs, visit, problem.progress, "deviations")
     means = {name: sums[name] / counts[name] for name in layers}
     return {name: (squares[name] / counts[name] - means[name] ** 2).clamp(min=0).sqrt().numpy() for name in layers}
 
