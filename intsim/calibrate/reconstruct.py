@@ -215,7 +215,7 @@ def _train(
          for kind, own in groups.items() if own], fused=True
     )  # fmt: skip
     norm = training.norm if isinstance(training.norm, float) else training.norm(job.unit)
-    mix = _mix(training.drop, generator) if training.drop else None
+    mix = random_mix(training.drop, generator) if training.drop else None
     losses: list[float] = []
     good = [deepcopy(module.state_dict()) for module in modules]
     size = min(training.batch, _images_at_once(inputs, targets))
@@ -282,9 +282,15 @@ def _batches(images: int, batch: int, generator: torch.Generator) -> Iterator[Te
         yield from order[: images - images % batch].split(batch)
 
 
-def _mix(drop: float, generator: torch.Generator) -> Mix:
+def random_mix(drop: float, generator: torch.Generator) -> Mix:
+    """Float values in the place of a share of the quantized ones, drawn anew each time; a share in steps of 2**-16."""
+    last = max(1, round(drop * (1 << 16))) - (1 << 15) - 1
+
     def mix(quantized: Tensor, real: Tensor) -> Tensor:
-        return torch.where(torch.rand(quantized.shape, generator=generator) < drop, real, quantized)
+        words = torch.empty(-(-quantized.numel() // 4), dtype=torch.int64)
+        words.random_(-(1 << 63), None, generator=generator)  # four draws each: 3 times faster than one float each
+        draws = words.view(torch.int16)[: quantized.numel()].view(quantized.shape)
+        return torch.where(draws <= last, real, quantized)
 
     return mix
 

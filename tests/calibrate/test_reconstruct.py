@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from intsim.calibrate import METHODS, quantize_graph, reconstruct, uwc
-from intsim.calibrate.reconstruct import Trained
+from intsim.calibrate.reconstruct import Trained, random_mix
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.values import Values
 from intsim.errors import CalibrationError
@@ -283,3 +283,15 @@ def test_adaquant_on_resnet20_at_four_bits() -> None:
 
     assert set(METHODS) >= {"adaquant", "uwc"}
     assert agreement("adaquant", {"iterations": "10"}) > agreement("mse", {}) + 0.05
+
+
+@pytest.mark.parametrize("drop", [1e-3, 0.25, 0.5, 1.0])
+def test_a_share_of_activations_stays_float(drop: float) -> None:
+    quantized, real = torch.zeros(7, 3, 61, 59), torch.ones(7, 3, 61, 59)
+    mix = random_mix(drop, torch.Generator().manual_seed(0))
+    first, second = mix(quantized, real), mix(quantized, real)
+    for mixed in (first, second):
+        assert set(mixed.unique().tolist()) <= {0.0, 1.0}
+        deviation = (drop * (1 - drop) / mixed.numel()) ** 0.5
+        assert float(mixed.mean()) == pytest.approx(drop, abs=5 * deviation + 2**-16)
+    assert drop == 1 or (first != second).any()
