@@ -58,7 +58,7 @@ class Simulation:
             weight = node.arrays["weight"]
             self.weights[node.name] = parametrisation.weight(weight, start.weights[node.name].type.integer)
             bias = node.arrays.get("bias", np.zeros(len(weight), np.float32))
-            self.biases[node.name] = Bias(bias)
+            self.biases[node.name] = Bias(bias, weight.shape[1])
         self.arrays = {node.name: {k: as_tensor(v) for k, v in node.arrays.items()} for node in self.graph.nodes}
 
     def trainables(self, node: FloatNode) -> tuple[Trainable, ...]:
@@ -80,8 +80,9 @@ class Simulation:
             return self.activations[node.name](operands[0])
         if node.name in self.weights:
             quantizer = self.weights[node.name]
-            bias = self.biases[node.name](self.operand_step(node) * quantizer.scale)
-            return run_node(node, *operands, arrays={"weight": quantizer(), "bias": bias})
+            weight = quantizer()
+            bias = self.biases[node.name](self.operand_step(node) * quantizer.scale, weight)
+            return run_node(node, *operands, arrays={"weight": weight, "bias": bias})
         return run_node(node, *operands, arrays=self.arrays[node.name])
 
     def center(self, node: FloatNode, operand: Tensor, real: Tensor) -> None:
@@ -94,11 +95,13 @@ class Simulation:
         """
         weight, quantizer = as_tensor(node.arrays["weight"]).flatten(1), self.weights[node.name]
         with torch.no_grad():
-            error = self.evaluate_float(node, real) - self.evaluate(node, operand)
-            shift = error.movedim(1 if node.op == "conv2d" else -1, 0).flatten(1).mean(1)
+            shift = _means(node, self.evaluate_float(node, real) - self.evaluate(node, operand))
+            groups = node.attributes.get("groups", 1)
+            means = _means(node, operand).reshape(groups, -1).repeat_interleave(len(weight) // groups, 0)
             by_operand = self.operand_step(node) * weight.norm(dim=1)
             by_weight = quantizer.scale.flatten() * math.sqrt(weight.shape[1] * float(operand.square().mean()))
-            self.biases[node.name].begin(shift, torch.hypot(by_operand, by_weight.expand_as(by_operand)))
+            noise = torch.hypot(by_operand, by_weight.expand_as(by_operand))
+            self.biases[node.name].begin(shift, noise, quantizer(), means)
 
     def evaluate_float(self, node: FloatNode, *operands: Tensor) -> Tensor:
         """A node's value in the float network."""
@@ -125,12 +128,17 @@ class Simulation:
         return Decision(
             {name: Quantizer(module.final()) for name, module in self.activations.items()},
             {name: module.final() for name, module in self.weights.items()},
-            {name: module.final() for name, module in self.biases.items()},
+            {name: module.final(self.weights[name]()) for name, module in self.biases.items()},
             notes,
         )
 
     def _groups(self) -> Iterator[tuple[str, Mapping[str, Trainable]]]:
         yield from (("activation", self.activations), ("weight", self.weights), ("bias", self.biases))
+
+
+def _means(node: FloatNode, x: Tensor) -> Tensor:
+    """The mean of every channel that a layer reads or makes, (C,) of (N, ...)."""
+    return x.movedim(1 if node.op == "conv2d" else -1, 0).flatten(1).mean(1)
 
 
 class UnitSimulation:

@@ -307,33 +307,56 @@ class SoftRounding(WeightQuantizer):
 class Bias(Trainable):
     """A bias, in steps of what rounding its layer's inputs and weights does to a result; on the accumulator's grid.
 
-    Exact:  b^ = a * round((b + noise * steps) / a), a = s_x * s_w the accumulator's step, which gets no gradient
+    It moves with the weights, so that they change what a layer makes of its inputs' deviations from their mean, and the
+    mean result not at all. Inputs behind a ReLU have means larger than their deviations: there every weight that goes
+    to another code would shift a whole channel, faster than a bias trained by itself can follow.
+
+    bias    float32 (O,)
+    inputs  that one output reads: channels of its group
+    Exact:  b^ = a * round((b + noise * steps - sum_i mean_i (w_i - reference_i)) / a), w_i the sum of an input
+            channel's weights, a = s_x * s_w the accumulator's step, which gets no gradient
     """
 
     rates = {"steps": "bias"}
 
-    def __init__(self, bias: NDArray[np.float32]):
+    def __init__(self, bias: NDArray[np.float32], inputs: int):
         super().__init__()
         self.register_buffer("start", as_tensor(bias).clone())  # the graph keeps its own
         self.register_buffer("noise", torch.ones_like(self.start))
+        self.register_buffer("mean", torch.zeros(len(bias), inputs))
+        self.register_buffer("reference", torch.zeros(len(bias), inputs))
         self.steps = nn.Parameter(torch.zeros_like(self.start))
 
     start: Tensor
     noise: Tensor
+    mean: Tensor
+    reference: Tensor
 
-    def real(self) -> Tensor:
-        return self.start + self.noise * self.steps
+    def real(self, weight: Tensor) -> Tensor:
+        """float32 (O,), where the layer has these weights (O, I, ..)."""
+        moved = ((_by_input(weight) - self.reference) * self.mean).sum(1)
+        return self.start + self.noise * self.steps - moved
 
-    def begin(self, shift: Tensor, noise: Tensor) -> None:
-        """Train from here: the bias of now and `shift` (O,), in steps of `noise` (O,)."""
+    def begin(self, shift: Tensor, noise: Tensor, weight: Tensor, mean: Tensor) -> None:
+        """Train from here: the bias of now and `shift` (O,), in steps of `noise` (O,).
+
+        weight, mean  the layer's weights of now (O, I, ..), and the means of what each output reads (O, I)
+        """
         with torch.no_grad():
-            self.start.copy_(self.real() + shift)
+            self.start.copy_(self.real(weight) + shift)
             self.noise.copy_(noise.clamp(min=float(noise.max()) * 1e-3))
+            self.reference.copy_(_by_input(weight))
+            self.mean.copy_(mean)
             self.steps.zero_()
 
-    def forward(self, step: Tensor) -> Tensor:
+    def forward(self, step: Tensor, weight: Tensor) -> Tensor:
         step = step.detach().reshape(-1)
-        return round_through(self.real() / step) * step
+        return round_through(self.real(weight) / step) * step
 
-    def final(self) -> NDArray[np.float64]:
-        return self.real().detach().double().numpy()
+    def final(self, weight: Tensor) -> NDArray[np.float64]:
+        return self.real(weight).detach().double().numpy()
+
+
+def _by_input(weight: Tensor) -> Tensor:
+    """Weights (O, I, ..) added up over the positions of a filter, (O, I)."""
+    return weight.flatten(2).sum(2) if weight.dim() > 2 else weight

@@ -134,21 +134,39 @@ def test_the_regulariser_pushes_choices_apart() -> None:
 
 
 def test_a_bias_lies_on_the_accumulator_grid() -> None:
-    bias = Bias(np.array([0.33, -1.27], np.float32))
-    steps = bias(torch.tensor([0.1, 0.25])) / torch.tensor([0.1, 0.25])
+    bias, weight = Bias(np.array([0.33, -1.27], np.float32), 3), torch.ones(2, 3)
+    steps = bias(torch.tensor([0.1, 0.25]), weight) / torch.tensor([0.1, 0.25])
     torch.testing.assert_close(steps, torch.tensor([3.0, -5.0]))
-    np.testing.assert_allclose(bias.final(), [0.33, -1.27], rtol=1e-6)
+    np.testing.assert_allclose(bias.final(weight), [0.33, -1.27], rtol=1e-6)
 
 
 def test_a_bias_begins_anew_where_it_is_told_to() -> None:
-    start = np.array([0.5, -1.5], np.float32)
-    bias = Bias(start)
+    start, weight = np.array([0.5, -1.5], np.float32), torch.ones(2, 3)
+    bias = Bias(start, 3)
     with torch.no_grad():
         bias.steps += 1
-    bias.begin(torch.tensor([0.25, 0.0]), torch.tensor([2.0, 0.0]))
-    np.testing.assert_allclose(bias.final(), [1.75, -0.5])
+    bias.begin(torch.tensor([0.25, 0.0]), torch.tensor([2.0, 0.0]), weight, torch.ones(2, 3))
+    np.testing.assert_allclose(bias.final(weight), [1.75, -0.5])
     with torch.no_grad():
         bias.steps += 1
     # A step is at least a thousandth of the largest.
-    np.testing.assert_allclose(bias.final(), [3.75, -0.498], rtol=1e-6)
+    np.testing.assert_allclose(bias.final(weight), [3.75, -0.498], rtol=1e-6)
     np.testing.assert_array_equal(start, np.array([0.5, -1.5], np.float32))
+
+
+@pytest.mark.parametrize(("groups", "shape"), [(1, (4, 6, 3, 3)), (2, (4, 3, 1, 1)), (6, (6, 1, 3, 3))])
+def test_weights_that_move_leave_the_mean_result(groups: int, shape: tuple[int, ...]) -> None:
+    x, weight = torch.rand(8, 6, 9, 9) + 2, torch.randn(shape)
+    moved = weight + 0.3 * torch.randn(shape)
+    means = x.mean((0, 2, 3)).reshape(groups, -1).repeat_interleave(shape[0] // groups, 0)
+    bias = Bias(np.zeros(shape[0], np.float32), shape[1])
+    bias.begin(torch.zeros(shape[0]), torch.ones(shape[0]), weight, means)
+
+    def mean(w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, w, b, groups=groups).mean((0, 2, 3))
+
+    fine = torch.full((shape[0],), 1e-5)  # the accumulator's step
+    with torch.no_grad():
+        before, after, still = mean(weight, bias(fine, weight)), mean(moved, bias(fine, moved)), mean(moved, bias.start)
+    assert float((still - before).abs().max()) > 1
+    torch.testing.assert_close(after, before, rtol=0, atol=0.05)
