@@ -13,16 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from intsim.calibrate.trainable import (
-    ActivationQuantizer,
-    FakeQuantize,
-    WeightQuantizer,
-    choice_of,
-    harden_surest,
-    indecision,
-    round_through,
-    soft,
-)
+from intsim.calibrate.choices import choice_of, harden_surest, indecision, soft
+from intsim.calibrate.trainable import ActivationQuantizer, FakeQuantize, WeightQuantizer, round_through
 from intsim.frontend.execute import as_tensor
 from intsim.ir.types import Grid, Scale, TensorType, Value
 

@@ -14,15 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from intsim.calibrate.choices import choice_of, harden_surest, indecision, soft
 from intsim.frontend.execute import as_tensor
 from intsim.ir.types import Grid, Scale, TensorType, Value
 
-STRETCH, MARGIN = 1.1, -0.1
-"""AdaRound's zeta and gamma: the sigmoid is stretched beyond 0..1 and clipped, so that it arrives at both ends."""
-WARM_UP, HARDEST, SOFTEST = 0.2, 20.0, 2.0
-"""Share of the iterations before choices are pushed apart, and AdaRound's beta then and at the end."""
-HARD_AT = 0.9
-"""Share of the iterations after which all choices are hard."""
 AT_ONCE = 1 << 17
 """Elements that are worked on at a time: few enough for the cache, 2 to 3 times faster than all of them."""
 
@@ -81,42 +76,6 @@ def _dot_to(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     if like.numel() == 1:
         return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
     return (a * b).sum_to_size(like.shape)
-
-
-def soft(choice: Tensor) -> Tensor:
-    """AdaRound's h(v), in 0..1: clip(1.2 sigmoid(v) - 0.1, 0, 1)."""
-    return torch.clamp(torch.sigmoid(choice) * (STRETCH - MARGIN) + MARGIN, 0, 1)
-
-
-def choice_of(share: Tensor) -> Tensor:
-    """The v with h(v) = share."""
-    return torch.logit(((share - MARGIN) / (STRETCH - MARGIN)).clamp(1e-6, 1 - 1e-6))
-
-
-def indecision(choice: Tensor, progress: float) -> Tensor | None:
-    """AdaRound's push towards hard choices v: sum(1 - |2 h(v) - 1|**beta); None in the first fifth of the iterations.
-
-    Exact:  beta from 20 to 2 over the rest of them
-    """
-    if progress < WARM_UP:
-        return None
-    rest = 1 - (progress - WARM_UP) / (1 - WARM_UP)
-    return (1 - (2 * soft(choice) - 1).abs().pow(SOFTEST + (HARDEST - SOFTEST) * rest)).sum()
-
-
-def harden_surest(choice: Tensor, progress: float) -> None:
-    """Make hard the choices v that are furthest from 0, in place: infinities, which no gradient moves.
-
-    Those that are left make up for what the others' last step did. All at once at the end, as the regulariser alone
-    has it, is too late for layers with few weights: the first block of MobileNetV2 at 2 bits ends 6 dB below its
-    signal, and with this 5 dB above.
-    Exact:   a share of all, sqrt(progress / HARD_AT)
-    Source:  ours; hardening by and by is TesseraQ's too (Li and Panda 2024)
-    """
-    with torch.no_grad():
-        every = choice.view(-1)
-        surest = every.abs().topk(int(min(1, progress / HARD_AT) ** 0.5 * len(every))).indices
-        every[surest] = torch.where(every[surest] >= 0, torch.inf, -torch.inf)
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -359,4 +318,4 @@ class Bias(Trainable):
 
 def _by_input(weight: Tensor) -> Tensor:
     """Weights (O, I, ..) added up over the positions of a filter, (O, I)."""
-    return weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+    return weight.reshape(*weight.shape[:2], -1).sum(2)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from intsim.calibrate import Settings, quantize_graph
+from intsim.calibrate.choices import choice_of, soft
 from intsim.calibrate.options import parse_options
 from intsim.calibrate.power_of_two import PowerOfTwoActivation, PowerOfTwoWeight
 from intsim.calibrate.rapq import RapqOptions, norm_of
-from intsim.calibrate.trainable import choice_of, soft
 from intsim.dtypes import IntType
 from intsim.errors import CalibrationError
 from intsim.frontend.capture import capture
