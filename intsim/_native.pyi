@@ -1,4 +1,4 @@
-"""The compiled kernels (csrc/bindings.cpp). ValueError: what no kernel computes exactly, with the layer's name."""
+"""The compiled kernels (csrc/bindings*.cpp). ValueError: what no kernel computes exactly, with the layer's name."""
 
 from collections.abc import Sequence
 from typing import Any
