@@ -7,6 +7,7 @@
 
 #include "conv.h"
 #include "elementwise.h"
+#include "pool.h"
 
 namespace intsim {
 

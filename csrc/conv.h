@@ -10,7 +10,7 @@
 #include <functional>
 #include <memory>
 
-#include "elementwise.h"
+#include "add.h"
 #include "pack.h"
 #include "winograd.h"
 

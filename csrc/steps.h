@@ -8,6 +8,7 @@
 #include "conv.h"
 #include "elementwise.h"
 #include "plan.h"
+#include "pool.h"
 
 namespace intsim {
 

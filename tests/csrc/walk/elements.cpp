@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../../../csrc/add.h"
 #include "../../../csrc/elementwise.h"
 #include "walk.h"
 
