@@ -37,7 +37,8 @@ class RapqOptions:
     iterations  of each unit in which roundings are learned, with the exponents settled
     network     iterations of the biases alone behind all units, at the network's output
     norm_range  c of the norm p = 1 + c * sigmoid(..); 0.9 is the paper's headline setting, 0.1 the released code's
-    drop        share of activations that stay float while roundings are learned (QDrop)
+    drop        share of activations that stays float while the last unit's roundings are learned (QDrop), less in those
+                before, nearly none in the first
     regulariser of AdaRound
     """
 
@@ -83,7 +84,7 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     from intsim.calibrate.power_of_two import PowerOfTwoActivation, PowerOfTwoWeight
     from intsim.calibrate.reconstruct import Stage, Training, reconstruct
     from intsim.calibrate.simulation import Parametrisation
-    from intsim.calibrate.units import find_units
+    from intsim.calibrate.units import find_units, growing
 
     graph, learned = problem.placed.graph, options.exponents == "learned"
     units = find_units(graph, options.units)
@@ -107,7 +108,7 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     }
     exponents = Training(options.phase, rates, options.batch, norm, decay="linear")
     rates = {"rounding": options.rounding_rate, "bias": options.bias_rate}
-    roundings = Training(options.iterations, rates, options.batch, norm, drop=options.drop)
+    roundings = Training(options.iterations, rates, options.batch, norm, drop=growing(units, options.drop))
     phases = (exponents, roundings) if learned else (roundings,)
     stages = [Stage((unit,), phase) for unit in units for phase in phases]
     if options.network:

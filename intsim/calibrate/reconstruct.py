@@ -56,7 +56,7 @@ class Training:
     batch       images in one iteration, fewer where feature maps are large
     norm        p of the loss |y^ - y|**p, or what says it for a unit
     decay       of the learning rates, to 0; of all but roundings, of which the last have to move as fast as the first
-    drop        share of activations, and of what a unit reads, that stays float while training (QDrop)
+    drop        share of activations, and of what a unit reads, that stays float while training (QDrop), likewise
     parallel    units read what the float network gives, not what arrives from the quantized layers before
     centered    biases begin where every layer's mean results are the float network's; else where they are
     """
@@ -66,7 +66,7 @@ class Training:
     batch: int = 32
     norm: float | Callable[[Unit], float] = 2.0
     decay: Decay = "cosine"
-    drop: float = 0.0
+    drop: float | Callable[[Unit], float] = 0.0
     parallel: bool = False
     centered: bool = True
 
@@ -214,8 +214,8 @@ def _train(
         [{"params": own, "lr": training.rates[kind], "initial_lr": training.rates[kind], "decays": kind != "rounding"}
          for kind, own in groups.items() if own], fused=True
     )  # fmt: skip
-    norm = training.norm if isinstance(training.norm, float) else training.norm(job.unit)
-    mix = random_mix(training.drop, generator) if training.drop else None
+    norm, drop = (of if isinstance(of, float) else of(job.unit) for of in (training.norm, training.drop))
+    mix = random_mix(drop, generator) if drop else None
     losses: list[float] = []
     good = [deepcopy(module.state_dict()) for module in modules]
     size = min(training.batch, _images_at_once(inputs, targets))

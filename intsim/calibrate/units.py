@@ -8,7 +8,7 @@ the float network's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -63,6 +63,12 @@ def find_units(graph: FloatGraph, partition: str) -> list[Unit]:
         case _:
             runs = _groups(steps, partition)
     return [_unit(graph, [node for i in run for node in steps[i]]) for run in runs]
+
+
+def growing(units: Sequence[Unit], last: float) -> Callable[[Unit], float]:
+    """What grows evenly from unit to unit, from nearly 0 for the first to `last` for the last one."""
+    shares = {unit: last * i / len(units) for i, unit in enumerate(units, start=1)}
+    return shares.__getitem__
 
 
 def _steps(graph: FloatGraph) -> list[Step]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from intsim.calibrate.method import Decision, Problem, method
 from intsim.calibrate.training_options import TrainingOptions
+from intsim.errors import CalibrationError
 from intsim.ir.types import Grid
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class UwcOptions(TrainingOptions):
     rounding       adaquant: weights move freely; adaround: each goes up or down; auto: adaround for at most 3 bits
     rounding_rate  of AdaRound's choices
     regulariser    weight of AdaRound's push towards hard choices
-    drop           share of activations that stays float while training (QDrop)
+    drop           share of activations that stays float while the last unit is trained (QDrop), less in those before,
+                   nearly none in the first: half keeps deep units from fitting few images too closely
     network        iterations of one more unit behind the others, the whole network, whose result is the network's;
                    weights that AdaRound chose stay, scales and biases move. Without a gain on ResNet-20 at 4 bits
     """
@@ -45,6 +47,13 @@ class UwcOptions(TrainingOptions):
     regulariser: float = 0.01
     drop: float = 0.0
     network: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.drop <= 1:
+            raise CalibrationError(f"drop: expected 0 to 1, got {self.drop}")
+        if self.network < 0:
+            raise CalibrationError(f"network: expected 0 iterations or more, got {self.network}")
 
 
 @method("uwc", "adjacent layers, such as a residual block, trained together on their common output error", UwcOptions)
@@ -62,7 +71,7 @@ def uwc(problem: Problem, options: UwcOptions) -> Decision:
     from intsim.calibrate.reconstruct import Stage, Training, reconstruct
     from intsim.calibrate.simulation import Parametrisation
     from intsim.calibrate.trainable import FreeWeight, SoftRounding
-    from intsim.calibrate.units import find_units
+    from intsim.calibrate.units import find_units, growing
 
     def weight(reals: NDArray[np.float32], grid: Grid) -> WeightQuantizer:
         few = options.rounding == "auto" and grid.element.bits <= SOFT_BITS
@@ -72,8 +81,8 @@ def uwc(problem: Problem, options: UwcOptions) -> Decision:
 
     graph = problem.placed.graph
     rates = {**options.rates, "rounding": options.rounding_rate}
-    training = Training(options.iterations, rates, options.batch, drop=options.drop)
-    stages = [Stage(find_units(graph, options.units), training)]
+    units = find_units(graph, options.units)
+    stages = [Stage(units, Training(options.iterations, rates, options.batch, drop=growing(units, options.drop)))]
     if options.network:
         slower = {kind: rate * NETWORK_RATE for kind, rate in rates.items()}
         stages.append(

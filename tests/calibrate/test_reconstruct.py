@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from intsim.calibrate import METHODS, quantize_graph, reconstruct, uwc
+from intsim.calibrate.options import parse_options
 from intsim.calibrate.reconstruct import Trained, random_mix
 from intsim.calibrate.settings import Settings
+from intsim.calibrate.uwc import UwcOptions
 from intsim.calibrate.values import Values
 from intsim.errors import CalibrationError
 from intsim.frontend.capture import capture
@@ -94,6 +96,12 @@ def test_a_method_is_better_than_rounding_and_ends_in_exact_integers(graph: Floa
 def test_variants_of_uwc_train(graph: FloatGraph, options: Mapping[str, str]) -> None:
     quantized = calibrated(graph, "uwc", QUICK | {"network": "20"} | options)
     assert error(graph, quantized) < error(graph, calibrated(graph, "mse", {}))
+
+
+@pytest.mark.parametrize(("name", "value"), [("iterations", 0), ("drop", 1.5), ("network", -1), ("bias_rate", -1.0)])
+def test_options_of_uwc_that_make_no_sense_are_refused(name: str, value: float) -> None:
+    with pytest.raises(CalibrationError, match=f"options of uwc: {name}: expected"):
+        parse_options(UwcOptions, {name: str(value)}, "uwc")
 
 
 def test_adaquant_in_parallel_reads_what_the_float_network_gives(graph: FloatGraph) -> None:

@@ -1,12 +1,14 @@
 """Units of reconstruction: what stands together, what it ends with, and groups that make no sense."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
 from intsim.calibrate.place import place
 from intsim.calibrate.settings import Settings
-from intsim.calibrate.units import Unit, find_units
+from intsim.calibrate.units import Unit, find_units, growing
 from intsim.calibrate.widths import layer_widths
 from intsim.errors import CalibrationError
 from intsim.frontend.capture import capture
@@ -109,3 +111,11 @@ def test_a_network_without_additions_is_single_layers() -> None:
     settings = Settings()
     placed = place(graph, layer_widths(graph, settings), settings).graph
     assert layers(find_units(placed, "block")) == layers(find_units(placed, "layer")) == [("0",), ("2",), ("5",)]
+
+
+def test_what_grows_ends_at_the_last_unit(graph: FloatGraph) -> None:
+    units = find_units(graph, "layer")
+    drop = growing(units, 0.5)
+    shares = [drop(unit) for unit in units]
+    assert shares[-1] == 0.5 and shares[0] == pytest.approx(0.5 / len(units))
+    assert [b - a for a, b in pairwise(shares)] == pytest.approx([shares[0]] * (len(units) - 1))
