@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from intsim.costing.menu import Measure
     from intsim.ir.file import Model
 
+BENCH = Path(__file__).resolve().parent
 SQNR_IMAGES, VERIFY_IMAGES, RUN_IMAGES = 50, 100, 100
 
 
@@ -94,13 +95,25 @@ class Row(ABC):
         """What the row is about; `state` is the folder from which stopped work goes on."""
 
 
+@dataclass(frozen=True)
 class Calibrated(Row):
-    """`intsim quantize`, on the calibration images."""
+    """`intsim quantize`, on the calibration images.
+
+    widths  a file of widths beside this one, by its name without .toml
+    """
+
+    equalize: bool = False
+    widths: str = ""
+
+    @property
+    def label(self) -> str:
+        return ":".join(filter(None, (super().label, "equalize" * self.equalize, self.widths)))
 
     def integers(self, network: Network, seed: int, state: Path) -> Model:
-        return self.quantized(network, self.method, seed, resume=state)
+        widths = BENCH / f"{self.widths}.toml" if self.widths else None
+        return self.quantized(network, self.method, seed, widths=widths, resume=state)
 
-    def quantized(self, network: Network, method: str, seed: int, **where: Path) -> Model:
+    def quantized(self, network: Network, method: str, seed: int, **where: Path | None) -> Model:
         from intsim.verbs import quantize
 
         return quantize(
@@ -111,6 +124,7 @@ class Calibrated(Row):
             act_bits=self.act_bits,
             scales=self.scales,
             weight_grid=WEIGHT_GRID,
+            equalize=self.equalize,
             tune=self.tune,
             seed=seed,
             options=self.options,
@@ -181,6 +195,8 @@ PLAIN = "mse"
 """The method that rounds and trains nothing."""
 WEIGHT_GRID = "asymmetric"
 """One zero point for each weight scale, as the papers have it: worth 2 points of plain rounding at 4 bits."""
+FEW_IMAGES = {"drop": "0.5"}
+"""For 200 images, which deep units fit too closely."""
 WIDTHS_TO_ALLOCATE = (2, 3, 4, 5)
 
 
@@ -211,6 +227,9 @@ def rows() -> list[Row]:
         for method in (PLAIN, "adaquant"):
             add("mobilenet", method, weight_bits, act_bits)
     add("mobilenet", "uwc", 4, 4, peer="adaquant")
+    plain = Calibrated("mobilenet", "uwc", 4, 4)
+    few = replace(plain, equalize=True, options=FEW_IMAGES, peer=plain.name)
+    table += [few, replace(few, widths="mobilenet_first_output", peer=few.name)]
     for method in ("adaquant", "uwc"):  # moments alone took adaquant from 60 to 10 of 100 after 50 iterations
         untuned = Calibrated("mobilenet", method, 4, 4)
         table.append(replace(untuned, tune="bias", peer=untuned.name))
@@ -304,7 +323,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--rows", default="*", help="names or patterns, with commas")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--shared", type=Path, default=BENCH.parents[1] / "shared")
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)  # a row's own process
     arguments = parser.parse_args()
     patterns, seeds = arguments.rows.split(","), [int(seed) for seed in arguments.seeds.split(",")]
