@@ -56,7 +56,8 @@ class Training:
     batch       images in one iteration, fewer where feature maps are large
     norm        p of the loss |y^ - y|**p, or what says it for a unit
     decay       of the learning rates, to 0; of all but roundings, of which the last have to move as fast as the first
-    drop        share of activations, and of what a unit reads, that stays float while training (QDrop), likewise
+    drop        share of activations, and of what a unit reads, that stays float while training (QDrop), or what says it
+                for a unit
     parallel    units read what the float network gives, not what arrives from the quantized layers before
     centered    biases begin where every layer's mean results are the float network's; else where they are
     """
