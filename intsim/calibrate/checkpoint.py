@@ -68,7 +68,8 @@ class Checkpoint:
 
 def _key(problem: Problem) -> str:
     """A digest of everything that decides the result; tuning comes after it and may differ."""
-    digest = hashlib.sha256(repr(replace(problem.settings, tune="none")).encode())
+    options = dict(sorted(problem.settings.options.items()))
+    digest = hashlib.sha256(repr(replace(problem.settings, tune="none", options=options)).encode())
     for node in problem.placed.graph.nodes:
         digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)}".encode())
         for array in node.arrays.values():

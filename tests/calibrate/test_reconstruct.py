@@ -216,6 +216,13 @@ def test_tuning_begins_where_the_method_ended(graph: FloatGraph, tmp_path: Path)
     assert codes(tuned) == codes(calibrated(graph, "adaquant", tune="batchnorm"))
 
 
+def test_options_in_another_order_are_the_same_calibration(graph: FloatGraph, tmp_path: Path) -> None:
+    options = QUICK | {"batch": "16", "bias_rate": "2e-2"}
+    first = calibrated(graph, "adaquant", options, resume=tmp_path)
+    again = calibrated(graph, "adaquant", dict(reversed(options.items())), resume=tmp_path)
+    assert codes(first) == codes(again)
+
+
 def test_a_folder_of_another_calibration_is_refused(graph: FloatGraph, tmp_path: Path) -> None:
     calibrated(graph, "adaquant", resume=tmp_path)
     with pytest.raises(CalibrationError, match="made with another network, other data or settings"):
