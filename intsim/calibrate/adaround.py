@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from intsim.calibrate.method import Decision, Problem, method
-from intsim.errors import CalibrationError
+from intsim.calibrate.training_options import check_counts
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,7 @@ class RoundingOptions:
     regulariser: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise CalibrationError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_counts(self, 1, "iterations", "batch")
 
 
 @dataclass(frozen=True)

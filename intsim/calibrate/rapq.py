@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from intsim.calibrate import mse
 from intsim.calibrate.method import Decision, Problem, method
 from intsim.calibrate.nearest import decide_nearest, quantize_weights
+from intsim.calibrate.training_options import check_counts, check_shares
 from intsim.calibrate.uwc import NETWORK_RATE
 from intsim.dtypes import IntType
 from intsim.errors import CalibrationError
@@ -57,14 +58,9 @@ class RapqOptions:
     regulariser: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("phase", "iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise CalibrationError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.network < 0:
-            raise CalibrationError(f"network: expected 0 iterations or more, got {self.network}")
-        for name in ("drop", "norm_range"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise CalibrationError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        check_counts(self, 1, "phase", "iterations", "batch")
+        check_counts(self, 0, "network")
+        check_shares(self, "drop", "norm_range")
 
 
 @method("rapq", "powers of two for all scales: exponents, then roundings, learned over units (needs pow2)", RapqOptions)

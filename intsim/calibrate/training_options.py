@@ -7,6 +7,20 @@ from dataclasses import dataclass
 from intsim.errors import CalibrationError
 
 
+def check_counts(options: object, least: int, *names: str) -> None:
+    """CalibrationError for the first of these options that is below `least`."""
+    for name in names:
+        if getattr(options, name) < least:
+            raise CalibrationError(f"{name}: expected at least {least}, got {getattr(options, name)}")
+
+
+def check_shares(options: object, *names: str) -> None:
+    """CalibrationError for the first of these options that is not in 0..1."""
+    for name in names:
+        if not 0 <= getattr(options, name) <= 1:
+            raise CalibrationError(f"{name}: expected 0 to 1, got {getattr(options, name)}")
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Iterations of each unit, and learning rates of each kind of parameter.
@@ -26,9 +40,7 @@ class TrainingOptions:
     act_zero_point_rate: float = 1e-2
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise CalibrationError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_counts(self, 1, "iterations", "batch")
         for kind, rate in self.rates.items():
             if not rate >= 0:
                 raise CalibrationError(f"{kind}_rate: expected a rate of at least 0, got {rate}")

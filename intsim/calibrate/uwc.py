@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.calibrate.method import Decision, Problem, method
-from intsim.calibrate.training_options import TrainingOptions
-from intsim.errors import CalibrationError
+from intsim.calibrate.training_options import TrainingOptions, check_counts, check_shares
 from intsim.ir.types import Grid
 
 if TYPE_CHECKING:
@@ -50,10 +49,8 @@ class UwcOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.drop <= 1:
-            raise CalibrationError(f"drop: expected 0 to 1, got {self.drop}")
-        if self.network < 0:
-            raise CalibrationError(f"network: expected 0 iterations or more, got {self.network}")
+        check_counts(self, 0, "network")
+        check_shares(self, "drop")
 
 
 @method("uwc", "adjacent layers, such as a residual block, trained together on their common output error", UwcOptions)
