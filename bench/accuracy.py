@@ -18,15 +18,14 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from intsim.benchmark.scores import print_table, score
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from intsim.ir.file import Model
 
 BENCH = Path(__file__).resolve().parent
-SQNR_IMAGES, VERIFY_IMAGES, RUN_IMAGES = 50, 100, 100
 
 
 @dataclass(frozen=True)
@@ -251,15 +249,8 @@ def rows() -> list[Row]:
 
 
 def measure(row: Row, seed: int, out: Path, network: Network) -> dict[str, Any]:
-    """Make, evaluate, verify and prove one row; everything about it that the table may need."""
-    import torch
-
-    from intsim.backends import load_backend
-    from intsim.benchmark.accuracy import float_layers, layer_sqnr
-    from intsim.frontend.capture import capture
-    from intsim.frontend.execute import run_float
+    """Make and score one row; everything about it that the table may need."""
     from intsim.ir.file import save
-    from intsim.verification import prove, verify
 
     state = out / "state" / f"{row.origin.name}.{seed}"
     state.parent.mkdir(exist_ok=True)
@@ -267,67 +258,15 @@ def measure(row: Row, seed: int, out: Path, network: Network) -> dict[str, Any]:
     model = row.integers(network, seed, state)
     seconds = time.perf_counter() - start
     save(out / f"{row.name}.{seed}.intsim", model)
-    images, labels = network.evaluation()
-    (output,) = model.graph.outputs
-    engine = load_backend("native", model.graph)
-    batches = (engine.run(batch.numpy(), wanted=(output,))[output].reals for batch in images.split(RUN_IMAGES))
-    right = np.concatenate([reals.argmax(1) for reals in batches]) == labels.numpy()
-    graph = capture(network.make(), images[:2])
-    float_right = [run_float(graph, batch)[graph.outputs[0]].argmax(1) for batch in images.split(RUN_IMAGES)]
-    sample = (images[:SQNR_IMAGES].numpy(),)
-    report = verify(model, (images[:VERIFY_IMAGES].numpy(),), sample=4)
     return {
         **asdict(row),
         "name": row.name,
         "seed": seed,
-        "top1": float(right.mean()),
-        "right": np.packbits(right).tobytes().hex(),
-        "float_right": np.packbits(torch.cat(float_right).numpy() == labels.numpy()).tobytes().hex(),
-        "images": len(right),
-        "sqnr_db": layer_sqnr(model.graph, sample, float_layers(graph, sample)),
         "seconds": seconds,
         "resumed": resumed,
+        **score(model, network.make(), *network.evaluation()),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "verified_images": report.images,
-        "mismatches": sum(comparison.mismatches for comparison in report.exact),
-        "proved": prove(model).proved,
     }
-
-
-def bits_of(document: dict[str, Any], key: str) -> np.ndarray:
-    return np.unpackbits(np.frombuffer(bytes.fromhex(document[key]), np.uint8))[: document["images"]].astype(bool)
-
-
-def print_table(table: Sequence[Row], seeds: list[int], out: Path) -> None:
-    """Medians over the seeds; p of the median seed against the peer's with the same seed, and against float."""
-    from intsim.benchmark.accuracy import mcnemar
-
-    def found(name: str, seed: int) -> dict[str, Any] | None:
-        path = out / f"{name}.{seed}.json"
-        return json.loads(path.read_text()) if path.exists() else None
-
-    width = max((len(row.name) for row in table), default=0)
-    print(
-        f"{'row':{width}} {'seeds':>5} {'top-1':>6} {'p(peer)':>9} {'p(float)':>9} {'s':>7} {'GiB':>5}"
-        f" {'mismatches':>10} {'of images':>9}  proved"
-    )
-    for row in table:
-        runs = [run for seed in seeds if (run := found(row.name, seed)) is not None]
-        if not runs:
-            print(f"{row.name:{width}} not run")
-            continue
-        middle = min(runs, key=lambda run: abs(run["top1"] - median(r["top1"] for r in runs)))
-        right, peer = bits_of(middle, "right"), found(row.peer, middle["seed"]) if row.peer else None
-        against = "" if peer is None else f"{mcnemar(right, bits_of(peer, 'right')):.2g}"
-        floats = f"{mcnemar(right, bits_of(middle, 'float_right')):.2g}"
-        seconds, peak = (max(run[key] for run in runs) for key in ("seconds", "peak_bytes"))
-        time_text = f"{seconds:.0f}{'+' * any(run['resumed'] for run in runs)}"
-        mismatches, images = (sum(run[key] for run in runs) for key in ("mismatches", "verified_images"))
-        proved = "yes" if all(run["proved"] for run in runs) else "NO"
-        print(
-            f"{row.name:{width}} {len(runs):5} {100 * middle['top1']:6.2f} {against:>9} {floats:>9} {time_text:>7}"
-            f" {peak / 2**30:5.1f} {mismatches:10} {images:9}  {proved}"
-        )
 
 
 def main() -> None:
@@ -357,7 +296,7 @@ def main() -> None:
                 command = [sys.executable, __file__, str(arguments.out), "--rows", row.name, "--seeds", str(seed)]
                 status = subprocess.run([*command, "--shared", str(arguments.shared), "--only"]).returncode
                 print(f"{row.name} seed {seed}: {'done' if status == 0 else f'failed with {status}'}", file=sys.stderr)
-    print_table(table, seeds, arguments.out)
+    print_table([(row.name, row.peer) for row in table], seeds, arguments.out)
 
 
 if __name__ == "__main__":
