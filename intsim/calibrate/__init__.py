@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from intsim.calibrate import adaquant, adaround, minmax, mse, percentile, rapq, uwc  # noqa: F401  (register their methods)
+from intsim.calibrate import (  # noqa: F401  (register their methods)
+    adaquant,
+    adaround,
+    least_squares,
+    minmax,
+    mse,
+    percentile,
+    rapq,
+    uwc,
+)
 from intsim.calibrate.equalize import equalize
 from intsim.calibrate.finish import finish
 from intsim.calibrate.input_u8 import fold_pixels, pixel_levels

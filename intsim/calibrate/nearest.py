@@ -32,17 +32,20 @@ FINEST, NOTHING = 2.0**-24, 2.0**-8
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A grid for each row of a matrix: scales float64 (R,) and integer zero points (R,) of codes."""
+    """A grid for each row of a matrix: scales float64 (R,) and integer zero points (R,) of codes.
+
+    Stacked matrices, (G, R, K), have theirs as (G, R).
+    """
 
     scales: NDArray[np.float64]
     zero_points: NDArray[np.int64]
 
     def codes(self, x: NDArray[np.float64], element: IntType) -> NDArray[np.float64]:
         """clip(rint(x / scale) + zero_point), x (R, K)."""
-        return np.clip(np.rint(x / self.scales[:, None]) + self.zero_points[:, None], element.min, element.max)
+        return np.clip(np.rint(x / self.scales[..., None]) + self.zero_points[..., None], element.min, element.max)
 
     def reals(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (codes - self.zero_points[:, None]) * self.scales[:, None]
+        return (codes - self.zero_points[..., None]) * self.scales[..., None]
 
 
 ActivationGrid = Callable[[Observation, IntType, bool], Grid]
