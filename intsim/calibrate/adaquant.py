@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from intsim.calibrate.method import Decision, Problem, method
+from intsim.calibrate.method import Decision, Problem, decide, method
 from intsim.calibrate.training_options import TrainingOptions
 
 
@@ -40,4 +40,4 @@ def adaquant(problem: Problem, options: AdaQuantOptions) -> Decision:
     parallel = options.mode == "parallel"
     training = Training(options.iterations, options.rates, options.batch, parallel=parallel)
     units = find_units(problem.placed.graph, options.units)
-    return reconstruct(problem, [Stage(units, training)], Parametrisation(FreeWeight))
+    return reconstruct(problem, [Stage(units, training)], Parametrisation(FreeWeight), decide(options.start, problem))

@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intsim.calibrate.method import Decision, Problem, method
-from intsim.calibrate.training_options import check_counts
+from intsim.calibrate.method import Decision, Problem, decide, method
+from intsim.calibrate.training_options import Start, check_counts
 
 
 @dataclass(frozen=True)
 class RoundingOptions:
-    """Hyper-parameters of AdaRound's kin; the rate is of Adam."""
+    """Hyper-parameters of AdaRound's kin; the rate is of Adam.
+
+    start  the method whose codes and grids training begins with
+    """
 
     iterations: int = 1000
     batch: int = 32
     rounding_rate: float = 2e-2
     regulariser: float = 0.01
+    start: Start = "mse"
 
     def __post_init__(self) -> None:
         check_counts(self, 1, "iterations", "batch")
@@ -64,4 +68,5 @@ def _rounded(
 
     training = Training(options.iterations, {"rounding": options.rounding_rate, **rates}, options.batch, drop=drop)
     stage = Stage(find_units(problem.placed.graph, units), training)
-    return reconstruct(problem, [stage], Parametrisation(partial(SoftRounding, regulariser=options.regulariser)))
+    parametrisation = Parametrisation(partial(SoftRounding, regulariser=options.regulariser))
+    return reconstruct(problem, [stage], parametrisation, decide(options.start, problem))

@@ -81,6 +81,12 @@ METHODS: dict[str, Method] = {}
 """Every calibration method by its name."""
 
 
+def decide(name: str, problem: Problem) -> Decision:
+    """What a method decides with its own hyper-parameters as they are by default."""
+    chosen = METHODS[name]
+    return chosen.decide(problem, chosen.options())
+
+
 def method(name: str, summary: str, options: type[Any] = NoOptions) -> Callable[[Decide], Decide]:
     """Register a function (problem, options) -> decision as a method; `options` is a frozen dataclass with defaults."""
 

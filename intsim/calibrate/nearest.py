@@ -29,6 +29,9 @@ shift would outgrow their integers.
 FINEST, NOTHING = 2.0**-24, 2.0**-8
 """A tensor that would need a finer scale than the first, such as a dead layer, has the second, and codes of 0."""
 
+HELD = 0.25
+"""Steps from a code at most, where weights are made to round to it. 0.1 and 0.45 end within 0.2 dB of each other."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -91,6 +94,20 @@ def quantize_weights(
     grid = Grid(element, Scale.of(rows.scales, settings.power_of_two), zeros, axis=0)
     codes = rows.codes(x, element).reshape(weight.shape).astype(element.storage)
     return Value(TensorType(grid, weight.shape), codes)
+
+
+def rounding_to(start: Value, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The weights, but those that round to other codes than `start` has are moved into its cells, HELD from the middle.
+
+    What is clipped rounds to the last code from wherever it is, and stays there.
+    """
+    grid, levels = start.type.integer, start.levels
+    step = grid.along(grid.scale.array, weight.ndim)
+    ratio, last = weight / step, start.codes
+    inside = np.abs(ratio - levels) <= 0.5
+    inside |= (ratio < levels) & (last == grid.element.min) | (ratio > levels) & (last == grid.element.max)
+    moved = (levels + np.clip(ratio - levels, -HELD, HELD)) * step
+    return np.where(inside, weight, moved).astype(np.float32)
 
 
 def covering(low: NDArray[np.float64], high: NDArray[np.float64], element: IntType, symmetric: bool,

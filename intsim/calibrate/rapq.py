@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.calibrate import mse
-from intsim.calibrate.method import Decision, Problem, method
-from intsim.calibrate.nearest import decide_nearest, quantize_weights
-from intsim.calibrate.training_options import check_counts, check_shares
+from intsim.calibrate.method import Decision, Problem, decide, method
+from intsim.calibrate.training_options import Start, check_counts, check_shares
 from intsim.calibrate.uwc import NETWORK_RATE
-from intsim.dtypes import IntType
 from intsim.errors import CalibrationError
-from intsim.ir.types import Value
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +29,8 @@ SEARCHED_IMAGES = 256
 class RapqOptions:
     """Hyper-parameters of RAPQ; learning rates are in quantization steps an iteration, of exponents in octaves.
 
-    exponents   learned: of weights and activations, over the unit; fixed: those of the least rounding error
+    exponents   learned: of weights and activations, over the unit; fixed: those of `start`
+    start       the method whose codes and grids training begins with; learned exponents begin with its real scales
     phase       iterations of each unit in which exponents are learned
     iterations  of each unit in which roundings are learned, with the exponents settled
     network     iterations of the biases alone behind all units, at the network's output
@@ -44,6 +41,7 @@ class RapqOptions:
     """
 
     exponents: Literal["learned", "fixed"] = "learned"
+    start: Start = "mse"
     phase: int = 300
     iterations: int = 1000
     network: int = 300
@@ -85,9 +83,10 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     graph, learned = problem.placed.graph, options.exponents == "learned"
     units = find_units(graph, options.units)
     norms = choose_norms(problem, units, options.norm_range)
-    start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
+    start = decide(options.start, problem)
     if learned:
-        start = replace(start, weights=_real_weights(problem))
+        real = replace(problem, settings=replace(problem.settings, scales="multiplier"))
+        start = replace(start, weights=decide(options.start, real).weights)
 
     def norm(unit: Unit) -> float:
         return norms[unit.name].p
@@ -113,19 +112,7 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     parametrisation = Parametrisation(
         lambda weight, grid: PowerOfTwoWeight(weight, grid, options.regulariser), PowerOfTwoActivation
     )
-    return reconstruct(problem, stages, parametrisation, note, start)
-
-
-def _real_weights(problem: Problem) -> dict[str, Value]:
-    """Weights on the best grids with real scales, from which exponents are learned."""
-    settings = replace(problem.settings, scales="multiplier")
-    graph = problem.placed.graph
-    return {
-        node.name: quantize_weights(
-            graph, node, IntType(True, problem.widths[node.name].weight_bits), settings, mse.weight_rows
-        )
-        for node in problem.placed.open_layers
-    }
+    return reconstruct(problem, stages, parametrisation, start, note)
 
 
 @dataclass(frozen=True)

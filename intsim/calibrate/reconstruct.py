@@ -18,11 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from intsim.calibrate import mse
 from intsim.calibrate.checkpoint import Checkpoint
 from intsim.calibrate.memory import kept_memory
 from intsim.calibrate.method import Decision, Problem
-from intsim.calibrate.nearest import decide_nearest
 from intsim.calibrate.simulation import Mix, Parametrisation, Simulation, UnitSimulation
 from intsim.calibrate.trainable import Trainable
 from intsim.calibrate.units import Unit
@@ -124,12 +122,12 @@ def reconstruct(
     problem: Problem,
     stages: Sequence[Stage],
     parametrisation: Parametrisation,
+    start: Decision,
     measure: Measure | None = None,
-    start: Decision | None = None,
 ) -> Decision:
     """Train every unit of every stage.
 
-    start   where training begins; without it the grids of the least rounding error (mse)
+    start   where training begins
     raises  CalibrationError with the unit and the iteration where the loss is NaN or diverges, and for a folder to
             resume from that is another calibration's
     """
@@ -138,7 +136,6 @@ def reconstruct(
             f"{problem.settings.method}: the network has quantizers of its own, which stay as they are; minmax, mse "
             "and percentile calibrate what is left"
         )
-    start = start or decide_nearest(problem, mse.activation_grid, mse.weight_rows)
     simulation = Simulation(problem, start, parametrisation)
     graph = problem.placed.graph
     simulated = Values(graph, problem.inputs, simulation.evaluate)

@@ -16,17 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intsim.calibrate.method import Decision, Problem
+from intsim.calibrate.nearest import rounding_to
 from intsim.calibrate.trainable import ActivationQuantizer, Bias, Trainable, WeightQuantizer
 from intsim.frontend.execute import as_tensor, run_node
 from intsim.ir.float_graph import CONTRACTIONS, MOVEMENTS, FloatNode
 from intsim.ir.quantized import Quantizer
-from intsim.ir.types import Grid, Value
+from intsim.ir.types import Grid
 
 LARGEST_TRAINED_BITS = 7
 """Activation grids of 8 bits stay as they are: training cannot resolve their error, and what they feed is constant."""
-
-HELD = 0.25
-"""Steps of the grid from a code at most where training begins with another code than the nearest."""
 
 Mix = Callable[[Tensor, Tensor], Tensor]
 """(quantized, float) -> what training sees of the two."""
@@ -137,20 +135,6 @@ class Simulation:
 
     def _groups(self) -> Iterator[tuple[str, Mapping[str, Trainable]]]:
         yield from (("activation", self.activations), ("weight", self.weights), ("bias", self.biases))
-
-
-def rounding_to(start: Value, weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The weights, but those that round to other codes than `start` has are moved into its cells, HELD from the middle.
-
-    What is clipped rounds to the last code from wherever it is, and stays there.
-    """
-    grid, levels = start.type.integer, start.levels
-    step = grid.along(grid.scale.array, weight.ndim)
-    ratio, last = weight / step, start.codes
-    inside = np.abs(ratio - levels) <= 0.5
-    inside |= (ratio < levels) & (last == grid.element.min) | (ratio > levels) & (last == grid.element.max)
-    moved = (levels + np.clip(ratio - levels, -HELD, HELD)) * step
-    return np.where(inside, weight, moved).astype(np.float32)
 
 
 def _means(node: FloatNode, x: Tensor) -> Tensor:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from intsim.errors import CalibrationError
+
+Start = Literal["mse", "least_squares"]
+"""The method without training that says where training begins."""
 
 
 def check_counts(options: object, least: int, *names: str) -> None:
@@ -27,6 +31,7 @@ class TrainingOptions:
 
     Rates are changes per iteration (Adam's) at the start of a cosine to 0: of weights and zero points in quantization
     steps, of scales in shares of themselves, of biases in units of what rounding the layer's inputs does to its result.
+    start: the method whose codes, scales and zero points training begins with.
     An iteration has `batch` images, fewer where feature maps are larger than 32x32, whose positions blur less.
     raises  CalibrationError for counts below 1 and rates below 0
     """
@@ -38,6 +43,7 @@ class TrainingOptions:
     bias_rate: float = 1e-2
     act_scale_rate: float = 1e-3
     act_zero_point_rate: float = 1e-2
+    start: Start = "mse"
 
     def __post_init__(self) -> None:
         check_counts(self, 1, "iterations", "batch")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from intsim.calibrate.method import Decision, Problem, method
+from intsim.calibrate.method import Decision, Problem, decide, method
 from intsim.calibrate.training_options import TrainingOptions, check_counts, check_shares
 from intsim.ir.types import Grid
 
@@ -85,7 +85,7 @@ def uwc(problem: Problem, options: UwcOptions) -> Decision:
         stages.append(
             Stage(find_units(graph, "network"), Training(options.network, slower, options.batch, centered=False))
         )
-    return reconstruct(problem, stages, Parametrisation(weight), cross_term)
+    return reconstruct(problem, stages, Parametrisation(weight), decide(options.start, problem), cross_term)
 
 
 def cross_term(trained: Trained) -> dict[str, str]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from intsim.calibrate import Settings, least_squares
 from intsim.calibrate.least_squares import Fit, Reads, descend, fit
-from intsim.calibrate.nearest import Rows
-from intsim.calibrate.simulation import rounding_to
+from intsim.calibrate.nearest import Rows, rounding_to
 from intsim.dtypes import IntType
 from intsim.ir.types import Grid, Scale, TensorType, Value
 from intsim.verbs import quantize
