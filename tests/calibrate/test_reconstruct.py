@@ -104,6 +104,32 @@ def test_options_of_uwc_that_make_no_sense_are_refused(name: str, value: float) 
         parse_options(UwcOptions, {name: str(value)}, "uwc")
 
 
+RATES = ("weight_rate", "weight_scale_rate", "bias_rate", "act_scale_rate", "act_zero_point_rate")
+STILL = {"iterations": "1", **dict.fromkeys(RATES, "0")}
+
+
+@pytest.mark.parametrize("start", ["mse", "least_squares"])
+@pytest.mark.parametrize(
+    ("method", "scales", "options"),
+    [
+        ("adaquant", "multiplier", STILL),
+        ("uwc", "multiplier", {**STILL, "rounding": "adaround", "rounding_rate": "0"}),
+        ("adaround", "multiplier", {"iterations": "1", "rounding_rate": "0"}),
+        ("rapq", "pow2", {"iterations": "1", "network": "0", "exponents": "fixed", "rounding_rate": "0"}),
+    ],
+)
+def test_training_begins_with_the_codes_of_its_start(
+    graph: FloatGraph, method: str, scales: str, options: Mapping[str, str], start: str
+) -> None:
+    wanted = calibrated(graph, start, {}, scales=scales).weights
+    found = calibrated(graph, method, {**options, "start": start}, scales=scales).weights
+    for name, layer in wanted.items():
+        grid, own = layer.weight.type.integer, found[name].weight.type.integer
+        np.testing.assert_array_equal(found[name].weight.codes, layer.weight.codes, err_msg=name)
+        np.testing.assert_allclose(own.scale.array, grid.scale.array, rtol=1e-6)
+        assert own.zero_point == grid.zero_point
+
+
 def test_adaquant_in_parallel_reads_what_the_float_network_gives(graph: FloatGraph) -> None:
     parallel = calibrated(graph, "adaquant", QUICK | {"mode": "parallel"})
     assert codes(parallel) != codes(calibrated(graph, "adaquant"))
