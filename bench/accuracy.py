@@ -218,11 +218,12 @@ def rows() -> list[Row]:
         table.extend((plain, replace(plain, tune="batchnorm", peer=plain.name)))
 
     for weight_bits, act_bits in ((4, 4), (3, 3), (2, 4)):
-        for method in (PLAIN, "minmax", "percentile", "adaquant"):
+        for method in (PLAIN, "minmax", "percentile", "least_squares", "adaquant"):
             add("resnet20", method, weight_bits, act_bits)
         for method in ("uwc", "adaround", "brecq", "qdrop"):
             add("resnet20", method, weight_bits, act_bits, peer="adaquant")
-        add("resnet20", PLAIN, weight_bits, act_bits, "pow2")
+        for method in (PLAIN, "least_squares"):
+            add("resnet20", method, weight_bits, act_bits, "pow2")
         fixed = Calibrated("resnet20", "rapq", weight_bits, act_bits, "pow2", options={"exponents": "fixed"})
         rapq = replace(fixed, options={}, peer=fixed.name)
         table += [fixed, rapq, replace(rapq, tune="batchnorm", peer=rapq.name)]
@@ -232,7 +233,7 @@ def rows() -> list[Row]:
     lsq = Trained("resnet20", "lsq", 2, 2, "threshold")
     table += [lsq, Trained("resnet20", "n2uq", 2, 2, "threshold", peer=lsq.name)]
     for weight_bits, act_bits in ((6, 6), (4, 4), (2, 4)):
-        for method in (PLAIN, "adaquant"):
+        for method in (PLAIN, "least_squares", "adaquant"):
             add("mobilenet", method, weight_bits, act_bits)
     add("mobilenet", "uwc", 4, 4, peer="adaquant")
     plain = Calibrated("mobilenet", "uwc", 4, 4)

@@ -132,10 +132,10 @@ def fit_weights(problem: Problem, decision: Decision, reads: Mapping[str, Reads]
     """The decision with the grids, codes and biases of these layers by least squares."""
     weights, biases = dict(decision.weights), dict(decision.biases)
     for done, (name, read) in enumerate(reads.items()):
-        node = problem.placed.graph.by_name[name]
-        weights[name] = fitted = fit(node.arrays["weight"], decision.weights[name], read, problem.settings)
-        lost = _grouped(node.arrays["weight"] - fitted.reals, read)
-        bias = node.arrays.get("bias", np.zeros(len(lost), np.float32))
+        arrays = problem.placed.graph.by_name[name].arrays
+        weight, bias = arrays["weight"], arrays.get("bias", np.zeros(len(arrays["weight"]), np.float32))
+        weights[name] = fitted = fit(weight, decision.weights[name], read, problem.settings)
+        lost = _grouped(weight - fitted.reals, read)
         biases[name] = bias + np.einsum("grk,gk->gr", lost, read.means).ravel()
         problem.progress("least squares", done + 1, len(reads))
     return replace(decision, weights=weights, biases=biases)
@@ -162,8 +162,7 @@ def fit(weight: NDArray[np.floating], start: Value, read: Reads, settings: Setti
         rows = best.rows
         if not settings.power_of_two:
             levels = best.codes - rows.zero_points[..., None]
-            along = np.einsum("grk,gkl,grl->gr", x, covariance, levels)
-            own = np.einsum("grk,gkl,grl->gr", levels, covariance, levels)
+            along, own = ((of @ covariance * levels).sum(axis=-1) for of in (x, levels))
             tried = np.where(along > 0, along / np.where(own > 0, own, 1), rows.scales)
             rows = Rows(np.maximum(round_scales(tried), least), rows.zero_points)
         best = best.or_better(descend(x, rows, element, covariance, codes=best.codes))
@@ -229,7 +228,7 @@ def descend(
             break
     found = np.empty_like(codes)
     found[..., order] = codes
-    return Fit(rows, found, np.einsum("grk,grk->gr", error @ covariance, error))
+    return Fit(rows, found, (error @ covariance * error).sum(axis=-1))
 
 
 def _zero_points(
@@ -247,7 +246,7 @@ def _zero_points(
 
 def _grouped(weight: NDArray[np.floating], read: Reads) -> NDArray[np.float64]:
     """Weights (O, ...) as (G, O / G, K)."""
-    groups, _, size = read.covariance.shape
+    groups, size = read.sums.shape
     return weight.astype(np.float64).reshape(groups, -1, size)
 
 

@@ -178,8 +178,8 @@ class Smooth(nn.Module):
         super().__init__()
         torch.manual_seed(4)
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 6, 1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(6 * 64, 5), nn.Linear(5, 4),
+            nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, padding=1, groups=8, bias=False),
+            nn.Conv2d(16, 6, 1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 5), nn.Linear(5, 4),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
