@@ -159,15 +159,17 @@ class Trained(Row):
 class Allocated(Calibrated):
     """`intsim allocate`, then `intsim quantize --widths`: the least loss within what the row's bits cost everywhere.
 
-    within   the budgets: size alone leaves activations free, up to the widest choice; with bit operations, wider
-             activations in one layer are paid for by another. The loss is the divergence of the logits, measured.
+    within    the budgets: size alone leaves activations free, up to the widest choice; with bit operations, wider
+              activations in one layer are paid for by another. The loss is the divergence of the logits, measured
+    rounding  the method, without training, that is measured and quantizes
     """
 
     within: tuple[Measure, ...] = ("size",)
+    rounding: str = "mse"
 
     @property
     def label(self) -> str:
-        return ":".join((self.method, *self.within))
+        return ":".join((self.method, *[self.rounding] * (self.rounding != PLAIN), *self.within))
 
     @property
     def origin(self) -> Row:
@@ -185,14 +187,14 @@ class Allocated(Calibrated):
             bits=WIDTHS_TO_ALLOCATE,
             weight_grid=WEIGHT_GRID,
             loss="kl",
-            method=PLAIN,
+            method=self.rounding,
             sensitivities=state,
         )
         uniform = choices.at(Pair(self.weight_bits, self.act_bits))
         best = allocate(choices, [Budget(measure, uniform[measure]) for measure in self.within])
         widths = state / f"{self.name}.toml"
         write_widths(widths, best)
-        return self.quantized(network, PLAIN, seed, widths=widths)
+        return self.quantized(network, self.rounding, seed, widths=widths)
 
 
 PLAIN = "mse"
@@ -227,9 +229,12 @@ def rows() -> list[Row]:
         fixed = Calibrated("resnet20", "rapq", weight_bits, act_bits, "pow2", options={"exponents": "fixed"})
         rapq = replace(fixed, options={}, peer=fixed.name)
         table += [fixed, rapq, replace(rapq, tune="batchnorm", peer=rapq.name)]
-    for within, tune in product((("size",), ("size", "bops")), ("none", "batchnorm")):
-        uniform = Calibrated("resnet20", PLAIN, 3, 3, tune=tune)
-        table.append(Allocated("resnet20", "allocate", 3, 3, tune=tune, peer=uniform.name, within=within))
+    budgets: tuple[tuple[Measure, ...], ...] = (("size",), ("size", "bops"))
+    for rounding, within, tune in product((PLAIN, "least_squares"), budgets, ("none", "batchnorm")):
+        peer = Calibrated("resnet20", rounding, 3, 3, tune=tune).name
+        table.append(
+            Allocated("resnet20", "allocate", 3, 3, "multiplier", tune, peer=peer, within=within, rounding=rounding)
+        )
     lsq = Trained("resnet20", "lsq", 2, 2, "threshold")
     table += [lsq, Trained("resnet20", "n2uq", 2, 2, "threshold", peer=lsq.name)]
     for weight_bits, act_bits in ((6, 6), (4, 4), (2, 4)):
