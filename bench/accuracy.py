@@ -205,8 +205,10 @@ FASTER = {"weight_scale_rate": "3e-3", "act_scale_rate": "3e-3"}
 FEW_IMAGES = {
     "adaquant": {"iterations": "150", "weight_rate": "2e-2", "bias_rate": "2e-2", **FASTER},
     "uwc": {"iterations": "200", "weight_rate": "3e-2", "bias_rate": "3e-2", **FASTER, "drop": "0.5"},
+    "rapq": {"phase": "100", "iterations": "200", "network": "100", "rounding_rate": "5e-2", "bias_rate": "3e-2"},
 }
-"""For 200 images: fewer iterations at higher rates, and half of the activations float in deep units."""
+"""For 200 images: fewer iterations at higher rates, and half of the activations float in UWC's deep units."""
+TWO_BITS = {**FEW_IMAGES["uwc"], "iterations": "300", "rounding": "adaround", "rounding_rate": "5e-2"}
 WIDTHS_TO_ALLOCATE = (2, 3, 4, 5)
 
 
@@ -251,6 +253,9 @@ def rows() -> list[Row]:
         table.append(replace(untuned, tune="bias", peer=untuned.name))
     add("mobilenet", PLAIN, 2, 4, "pow2")
     add("mobilenet", "rapq", 2, 4, "pow2")
+    free = Calibrated("mobilenet", "uwc", 2, 4, options=TWO_BITS, variant="few_images", equalize=True)
+    few = Calibrated("mobilenet", "rapq", 2, 4, "pow2", options=FEW_IMAGES["rapq"], variant="few_images")
+    table += [free, replace(few, peer=free.name)]
     return table
 
 
