@@ -231,6 +231,7 @@ def rows() -> list[Row]:
         fixed = Calibrated("resnet20", "rapq", weight_bits, act_bits, "pow2", options={"exponents": "fixed"})
         rapq = replace(fixed, options={}, peer=fixed.name)
         table += [fixed, rapq, replace(rapq, tune="batchnorm", peer=rapq.name)]
+        table.append(replace(fixed, options={**fixed.options, "start": "least_squares"}, peer=rapq.name))
     budgets: tuple[tuple[Measure, ...], ...] = (("size",), ("size", "bops"))
     for rounding, within, tune in product((PLAIN, "least_squares"), budgets, ("none", "batchnorm")):
         peer = Calibrated("resnet20", rounding, 3, 3, tune=tune).name
