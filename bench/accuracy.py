@@ -262,6 +262,7 @@ def rows() -> list[Row]:
 
 def measure(row: Row, seed: int, out: Path, network: Network) -> dict[str, Any]:
     """Make and score one row; everything about it that the table may need."""
+    from intsim.frontend.capture import capture
     from intsim.ir.file import save
 
     state = out / "state" / f"{row.origin.name}.{seed}"
@@ -270,13 +271,15 @@ def measure(row: Row, seed: int, out: Path, network: Network) -> dict[str, Any]:
     model = row.integers(network, seed, state)
     seconds = time.perf_counter() - start
     save(out / f"{row.name}.{seed}.intsim", model)
+    images, labels = network.evaluation()
+    floats = capture(network.make(), images[:2])
     return {
         **asdict(row),
         "name": row.name,
         "seed": seed,
         "seconds": seconds,
         "resumed": resumed,
-        **score(model, network.make(), *network.evaluation()),
+        **score(model, floats, images.numpy(), labels.numpy()),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,43 +14,39 @@ from numpy.typing import NDArray
 from intsim.backends import load_backend
 from intsim.benchmark.accuracy import float_layers, layer_sqnr, mcnemar
 from intsim.ir.file import Model
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from intsim.ir.float_graph import FloatGraph
 
 SQNR_IMAGES, VERIFY_IMAGES, RUN_IMAGES = 50, 100, 100
 
 
-def score(model: Model, network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
+def score(
+    model: Model, network: FloatGraph, images: NDArray[np.float32], labels: NDArray[np.integer]
+) -> dict[str, Any]:
     """What a table says of a quantized network, as JSON has it.
 
     network  in floating point
-    images   float32 (N, ...), labels (N,)
+    images   (N, ...), labels (N,)
     returns  top1 of the integers on the native backend; which images they and the network get right, as bits in
              hexadecimal; SQNR of every layer on the first SQNR_IMAGES images; integers of the first VERIFY_IMAGES
              that differ from the PyTorch mirror; whether the model is proved
     """
-    import torch
-
-    from intsim.frontend.capture import capture
-    from intsim.frontend.execute import run_float
+    from intsim.frontend.execute import as_tensor, run_float
     from intsim.verification import prove, verify
 
     (output,) = model.graph.outputs
     engine = load_backend("native", model.graph)
-    batches = images.split(RUN_IMAGES)
-    found = [engine.run(batch.numpy(), wanted=(output,))[output].reals.argmax(1) for batch in batches]
-    right = np.concatenate(found) == labels.numpy()
-    graph = capture(network, images[:2])
-    floats = torch.cat([run_float(graph, batch)[graph.outputs[0]].argmax(1) for batch in batches])
-    sample = (images[:SQNR_IMAGES].numpy(),)
-    report = verify(model, (images[:VERIFY_IMAGES].numpy(),), sample=4)
+    batches = [images[start : start + RUN_IMAGES] for start in range(0, len(images), RUN_IMAGES)]
+    found = [engine.run(batch, wanted=(output,))[output].reals.argmax(1) for batch in batches]
+    floats = [run_float(network, as_tensor(batch))[network.outputs[0]].numpy().argmax(1) for batch in batches]
+    right, float_right = (np.concatenate(classes) == labels for classes in (found, floats))
+    sample = (images[:SQNR_IMAGES],)
+    report = verify(model, (images[:VERIFY_IMAGES],), sample=4)
     return {
         "top1": float(right.mean()),
         "right": _packed(right),
-        "float_right": _packed(floats.numpy() == labels.numpy()),
+        "float_right": _packed(float_right),
         "images": len(right),
-        "sqnr_db": layer_sqnr(model.graph, sample, float_layers(graph, sample)),
+        "sqnr_db": layer_sqnr(model.graph, sample, float_layers(network, sample)),
         "verified_images": report.images,
         "mismatches": sum(comparison.mismatches for comparison in report.exact),
         "proved": prove(model).proved,

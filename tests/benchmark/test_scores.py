@@ -13,6 +13,7 @@ from torch import nn
 
 from intsim.backends import load_backend
 from intsim.benchmark.scores import print_table, score
+from intsim.frontend.capture import capture
 from intsim.verbs import quantize
 
 
@@ -24,7 +25,7 @@ def test_a_network_is_scored_image_by_image() -> None:
         labels = network(images).argmax(1)
     labels[:30] = 3  # no class: nobody gets these right
     model = quantize(network, (images, labels), weight_bits=8, act_bits=8)
-    scored = score(model, network, images, labels)
+    scored = score(model, capture(network, images[:2]), images.numpy(), labels.numpy())
     (output,) = model.graph.outputs
     logits = load_backend("reference", model.graph).run(images.numpy(), wanted=(output,))[output].reals
     right = logits.argmax(1) == labels.numpy()
