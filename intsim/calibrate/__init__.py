@@ -58,7 +58,7 @@ def quantize_graph(
     if settings.method not in METHODS:
         nearest = get_close_matches(settings.method, METHODS, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(METHODS)}")
+        raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(sorted(METHODS))}")
     method = METHODS[settings.method]
     options = parse_options(method.options, settings.options, method.name)
     import torch
