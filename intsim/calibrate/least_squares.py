@@ -22,7 +22,7 @@ from intsim.calibrate.options import NoOptions
 from intsim.calibrate.settings import Settings
 from intsim.dtypes import IntType
 from intsim.ir.float_graph import FloatNode
-from intsim.ir.types import Scale, TensorType, Value
+from intsim.ir.types import Value
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -152,12 +152,12 @@ def fit(weight: NDArray[np.floating], start: Value, read: Reads, settings: Setti
     scales, zeros = (np.broadcast_to(a, len(weight)).reshape(x.shape[:2]) for a in (grid.scale.array, grid.zero_point))
     best = descend(x, Rows(scales, zeros), element, covariance)
     if len(grid.scale) == 1:
-        return _value(start, best)
+        return replace(start, codes=best.codes.reshape(weight.shape).astype(element.storage))
     least = scales.max() * SMALLEST_SHARE
     for octaves in EXPONENTS if settings.power_of_two else OCTAVES:
         tried = np.maximum(scales * 2.0**octaves, least)
-        for zeros in _zero_points(x, tried, element, settings.weight_grid == "symmetric"):
-            best = best.or_better(descend(x, Rows(tried, zeros), element, covariance, sweeps=1))
+        for points in _zero_points(x, tried, element, settings.weight_grid == "symmetric"):
+            best = best.or_better(descend(x, Rows(tried, points), element, covariance, sweeps=1))
     for _ in range(REFITS):
         rows = best.rows
         if not settings.power_of_two:
@@ -166,7 +166,7 @@ def fit(weight: NDArray[np.floating], start: Value, read: Reads, settings: Setti
             tried = np.where(along > 0, along / np.where(own > 0, own, 1), rows.scales)
             rows = Rows(np.maximum(round_scales(tried), least), rows.zero_points)
         best = best.or_better(descend(x, rows, element, covariance, codes=best.codes))
-    return _value(start, best)
+    return best.rows.value(best.codes, element, weight.shape, settings.power_of_two)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,13 +248,3 @@ def _grouped(weight: NDArray[np.floating], read: Reads) -> NDArray[np.float64]:
     """Weights (O, ...) as (G, O / G, K)."""
     groups, size = read.sums.shape
     return weight.astype(np.float64).reshape(groups, -1, size)
-
-
-def _value(start: Value, fit: Fit) -> Value:
-    """The codes in the layer's shape, with their grids."""
-    grid, zeros = start.type.integer, fit.rows.zero_points.ravel()
-    if len(grid.scale) > 1:
-        scale = Scale.of(fit.rows.scales.ravel(), grid.scale.power_of_two)
-        grid = replace(grid, scale=scale, zero_point=tuple(int(z) for z in zeros) if zeros.any() else (0,))
-    shape = start.codes.shape
-    return Value(TensorType(grid, shape), fit.codes.reshape(shape).astype(grid.element.storage))

@@ -50,6 +50,12 @@ class Rows:
     def reals(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
         return (codes - self.zero_points[..., None]) * self.scales[..., None]
 
+    def value(self, codes: NDArray[np.float64], element: IntType, shape: tuple[int, ...], power_of_two: bool) -> Value:
+        """Codes of these rows as the weights of a layer, whose shape begins with all rows, or has one grid in all."""
+        zeros = tuple(int(z) for z in self.zero_points.ravel()) if self.zero_points.any() else (0,)
+        grid = Grid(element, Scale.of(self.scales.ravel(), power_of_two), zeros, axis=0)
+        return Value(TensorType(grid, shape), codes.reshape(shape).astype(element.storage))
+
 
 ActivationGrid = Callable[[Observation, IntType, bool], Grid]
 """A grid with codes of a type for what was observed; the flag asks for a power-of-two scale."""
@@ -90,10 +96,7 @@ def quantize_weights(
     per_channel = settings.per_channel and (node.op == "conv2d" or len(graph.shapes[node.name]) == 2)
     x = weight.reshape(len(weight) if per_channel else 1, -1)
     rows = weight_rows(x, element, settings)
-    zeros = tuple(int(z) for z in rows.zero_points) if rows.zero_points.any() else (0,)
-    grid = Grid(element, Scale.of(rows.scales, settings.power_of_two), zeros, axis=0)
-    codes = rows.codes(x, element).reshape(weight.shape).astype(element.storage)
-    return Value(TensorType(grid, weight.shape), codes)
+    return rows.value(rows.codes(x, element), element, weight.shape, settings.power_of_two)
 
 
 def rounding_to(start: Value, weight: NDArray[np.float32]) -> NDArray[np.float32]:

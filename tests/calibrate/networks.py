@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
+from intsim.calibrate import Settings
+from intsim.calibrate.method import Problem
+from intsim.calibrate.observers import observe
+from intsim.calibrate.place import place
+from intsim.calibrate.widths import layer_widths
 from intsim.ir.float_graph import FloatGraph, FloatNode
 from intsim.ir.types import Shape
+from intsim.progress import silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Network:
@@ -120,3 +129,10 @@ def networks(draw: st.DrawFn) -> FloatGraph:
         values.append(name)
     outputs = draw(st.lists(st.sampled_from(values[1:]), min_size=1, max_size=2, unique=True))
     return net.graph(*dict.fromkeys([values[-1], *outputs]))
+
+
+def problem_on(graph: FloatGraph, settings: Settings, *inputs: Tensor) -> Problem:
+    """What a method has to decide for a float graph, from these calibration data."""
+    widths = layer_widths(graph, settings)
+    placed = place(graph, widths, settings)
+    return Problem(placed, widths, observe(placed, inputs, 0, silent), inputs, settings, silent)

@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from intsim.backends import load_backend
 from intsim.calibrate import Settings, least_squares
 from intsim.calibrate.least_squares import Fit, Reads, descend, fit
 from intsim.calibrate.nearest import Rows, rounding_to
 from intsim.dtypes import IntType
+from intsim.frontend.capture import capture
 from intsim.ir.types import Grid, Scale, TensorType, Value
 from intsim.verbs import quantize
 from intsim.verification import prove, verify
+from tests.calibrate.networks import problem_on
 
 
 def covariance_of(random: np.random.Generator, groups: int, size: int) -> Any:
@@ -80,15 +83,8 @@ def test_a_better_row_takes_the_place_of_a_worse_one() -> None:
 
 def reads_of(layer: nn.Conv2d, images: Tensor) -> Reads:
     """What the method sees of a layer, which is the only one of its network."""
-    from intsim.calibrate import Problem, layer_widths, observe, place
-    from intsim.frontend.capture import capture
-    from intsim.progress import silent
-
-    graph = capture(nn.Sequential(layer), images[:2])
     settings = Settings(weight_bits=4, act_bits=8, first_last_bits=4)
-    widths = layer_widths(graph, settings)
-    placed = place(graph, widths, settings, {})
-    problem = Problem(placed, widths, observe(placed, (images,), 0, silent), (images,), settings, silent)
+    problem = problem_on(capture(nn.Sequential(layer), images[:2]), settings, images)
     (read,) = least_squares.watch_layers(problem).values()
     return read
 
@@ -202,8 +198,6 @@ def test_a_network_comes_closer_without_training(scales: Any) -> None:
         )
         assert verify(model, (images.numpy(),), sample=4).bit_exact
         assert prove(model).proved
-        from intsim.backends import load_backend
-
         (output,) = model.graph.outputs
         found = load_backend("native", model.graph).run(images.numpy(), wanted=(output,))[output].reals
         errors[method] = np.square(found - wanted).mean()

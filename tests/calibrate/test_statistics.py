@@ -9,31 +9,23 @@ import pytest
 import torch
 
 from intsim.calibrate import Settings, quantize_graph, statistics
-from intsim.calibrate.method import METHODS, Decision, Problem
-from intsim.calibrate.observers import observe
-from intsim.calibrate.options import NoOptions
-from intsim.calibrate.place import place
+from intsim.calibrate.method import Decision, Problem, decide
 from intsim.calibrate.statistics import DecidedNetwork, float_moments, tune, tune_batchnorm
-from intsim.calibrate.widths import layer_widths
 from intsim.errors import CalibrationError
 from intsim.frontend.execute import run_float
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.types import Scale, TensorType, Value
-from intsim.progress import silent
-from tests.calibrate.networks import Network, residual_network
+from tests.calibrate.networks import Network, problem_on, residual_network
 
 
 def problem_of(graph: FloatGraph, settings: Settings, images: int = 64) -> Problem:
     torch.manual_seed(1)
     shapes = [[extent or images for extent in shape] for shape in graph.inputs.values()]
-    inputs = tuple(torch.randn(shape) for shape in shapes)
-    widths = layer_widths(graph, settings)
-    placed = place(graph, widths, settings)
-    return Problem(placed, widths, observe(placed, inputs, 0, silent), inputs, settings, silent)
+    return problem_on(graph, settings, *(torch.randn(shape) for shape in shapes))
 
 
 def decided(problem: Problem) -> Decision:
-    return METHODS["mse"].decide(problem, NoOptions())
+    return decide("mse", problem)
 
 
 def results(problem: Problem, decision: Decision, layer: str) -> np.ndarray:
