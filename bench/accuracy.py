@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from intsim.ir.file import Model
 
 BENCH = Path(__file__).resolve().parent
+PLAIN = "mse"
+"""The method that rounds and trains nothing."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Allocated(Calibrated):
     """
 
     within: tuple[Measure, ...] = ("size",)
-    rounding: str = "mse"
+    rounding: str = PLAIN
 
     @property
     def label(self) -> str:
@@ -197,8 +199,6 @@ class Allocated(Calibrated):
         return self.quantized(network, self.rounding, seed, widths=widths)
 
 
-PLAIN = "mse"
-"""The method that rounds and trains nothing."""
 WEIGHT_GRID = "asymmetric"
 """One zero point for each weight scale, as the papers have it: worth 2 points of plain rounding at 4 bits."""
 FASTER = {"weight_scale_rate": "3e-3", "act_scale_rate": "3e-3"}

@@ -85,7 +85,8 @@ def rapq(problem: Problem, options: RapqOptions) -> Decision:
     norms = choose_norms(problem, units, options.norm_range)
     start = decide(options.start, problem)
     if learned:
-        real = replace(problem, settings=replace(problem.settings, scales="multiplier"))
+        weights_alone = replace(problem.placed, elements={})  # activations are decided
+        real = replace(problem, placed=weights_alone, settings=replace(problem.settings, scales="multiplier"))
         start = replace(start, weights=decide(options.start, real).weights)
 
     def norm(unit: Unit) -> float:
