@@ -65,7 +65,12 @@ class OpenVino:
         core = openvino.Core()
         network = core.read_model(path)
         network.reshape(list(inputs.shape))
-        compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",  # else a processor with bfloat16 takes that for float32
+        }
+        compiled = core.compile_model(network, "CPU", options)
         request = compiled.create_infer_request()
         tensor = openvino.Tensor(inputs, shared_memory=True)
 
