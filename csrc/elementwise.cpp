@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "check.h"
 #include "rows.h"
@@ -28,8 +29,15 @@ void quantize_row(const float* __restrict from, uint8_t* __restrict to, int64_t 
     }
 }
 
-void spread_bytes(const uint8_t* __restrict from, uint8_t* __restrict to, int64_t count, int64_t stride) {
-    for (int64_t i = 0; i < count; ++i) to[i * stride] = from[i];
+// Three planes of bytes to pixels of 4 bytes, as images have them; the fourth one stays what it is.
+void join_three(const uint8_t* __restrict planes, int64_t count, uint8_t* __restrict pixels) {
+    for (int64_t i = 0; i < count; ++i) {
+        uint32_t pixel;
+        std::memcpy(&pixel, pixels + 4 * i, sizeof pixel);
+        pixel = (pixel & 0xff000000u) | uint32_t{planes[i]} | uint32_t{planes[count + i]} << 8 |
+                uint32_t{planes[2 * count + i]} << 16;
+        std::memcpy(pixels + 4 * i, &pixel, sizeof pixel);
+    }
 }
 
 // to = from - offset, modulo 256; the bits that any of the results has. `from` and `to` are the same or apart.
@@ -64,12 +72,17 @@ void quantize(const float* x, float scale, int64_t low, int64_t high, const Byte
             low, "..", high, " do not fit");
     const int64_t area = out.height * out.width;
     each_row(out.batch, out.height, out.width * out.channels, threads, [=, &out](int64_t image, int64_t y) {
-        uint8_t* bytes = reinterpret_cast<uint8_t*>(scratch(out.width));
+        uint8_t* bytes = reinterpret_cast<uint8_t*>(scratch(out.channels * out.width));
         for (int64_t c = 0; c < out.channels; ++c) {
             const float* row = x + (image * out.channels + c) * area + y * out.width;
-            quantize_row(row, bytes, out.width, scale, static_cast<float>(low), static_cast<float>(high));
-            spread_bytes(bytes, out.pixel(image, y, 0) + c, out.width, out.pixel_stride);
+            quantize_row(row, bytes + c * out.width, out.width, scale, static_cast<float>(low),
+                         static_cast<float>(high));
         }
+        uint8_t* const pixels = out.pixel(image, y, 0);
+        if (out.channels == 3 && out.pixel_stride == 4)
+            join_three(bytes, out.width, pixels);
+        else
+            transpose(bytes, out.width, pixels, out.pixel_stride, out.channels, out.width);
     });
 }
 
