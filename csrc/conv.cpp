@@ -237,41 +237,53 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
             operands = prepared, base = first;
         }
 
-        // Tiles of a line follow each other in acc, so that one call of the sink serves many.
+        // Tiles of a line follow each other in acc, so that one call of the sink serves many; those of the second panel
+        // of a pair come behind all of the first one's.
         alignas(64) int32_t acc[kSinkPixels * kMaxTileChannels + kAccumulatorSlack] = {};
         const int64_t channels = panel_channels_;
-        for (int64_t p = first_panel; p < last_panel; ++p) {
-            const bool to_bytes = byte_tiles_.info != nullptr && outputs_[p].count == 16;
-            ByteTile whole{{nullptr, route.line.in_step * packed_.operand_bytes, route.runs[p].data(),
-                            static_cast<int64_t>(route.runs[p].size()), packed_.data(packed_.panels[p]),
-                            &bias_[channels * p], acc},
-                           to_bytes ? epilogue_->block(first_block_[p]) : nullptr,
-                           nullptr,
-                           route.line.out_step};
-            Tile& tile = whole.tile;
+        for (int64_t p = first_panel, together; p < last_panel; p += together) {
+            together = tiles_.in_pairs() && p + 1 < last_panel && pairs_with_next(p) ? 2 : 1;
+            const bool to_bytes = byte_tiles_.info != nullptr && outputs_[p + together - 1].count == 16;
+            ByteTile of_panel[2];
+            for (int64_t i = 0; i < together; ++i)
+                of_panel[i] = {{nullptr, route.line.in_step * packed_.operand_bytes, route.runs[p + i].data(),
+                                static_cast<int64_t>(route.runs[p + i].size()), packed_.data(packed_.panels[p + i]),
+                                &bias_[channels * (p + i)], acc},
+                               to_bytes ? epilogue_->block(first_block_[p + i]) : nullptr,
+                               nullptr,
+                               route.line.out_step};
+            auto& [first, second] = of_panel;
             for (int64_t index = first_tile; index < last_tile;) {
                 const int64_t line = index / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
                 const Loop start = route.start_of_line(line);
                 const int64_t end_of_line = std::min(last_tile, first_of_line + route.tiles_per_line);
                 const int64_t first_pixel = route.begin(index - first_of_line);
                 int64_t pixel = first_pixel;
-                tile.acc = acc;
-                for (; index < end_of_line && pixel + kMaxTileRows <= first_pixel + kSinkPixels; ++index) {
+                first.tile.acc = acc, second.tile.acc = acc + channels * kSinkPixels;
+                for (; index < end_of_line && pixel + tiles_.max_rows <= first_pixel + kSinkPixels; ++index) {
                     const int64_t rows = route.begin(index + 1 - first_of_line) - pixel;
                     const int64_t offset = start.in_step + pixel * route.line.in_step - base;
-                    tile.operand = operands + offset * packed_.operand_bytes;
+                    first.tile.operand = operands + offset * packed_.operand_bytes;
                     if (to_bytes) {
-                        whole.out = route.bytes + start.out_step + pixel * route.line.out_step + outputs_[p].first;
-                        byte_tiles_.run[rows](whole);
+                        uint8_t* const out = route.bytes + start.out_step + pixel * route.line.out_step;
+                        first.out = out + outputs_[p].first, second.out = first.out + 16;
+                        together == 2 ? byte_tiles_.pair[rows](first, second) : byte_tiles_.run[rows](first);
                     } else {
-                        tiles_.run[rows](tile);
+                        together == 2 ? tiles_.pair[rows](first.tile, second.tile) : tiles_.run[rows](first.tile);
                     }
-                    tile.acc += channels * rows, pixel += rows;
+                    first.tile.acc += channels * rows, second.tile.acc += channels * rows, pixel += rows;
                 }
-                if (!to_bytes) sink(p, acc, pixel - first_pixel, Spot(route.line, start, first_pixel));
+                for (int64_t i = 0; i < together && !to_bytes; ++i)
+                    sink(p + i, acc + channels * kSinkPixels * i, pixel - first_pixel,
+                         Spot(route.line, start, first_pixel));
             }
         }
     });
+}
+
+// Panels of one group go through the same runs where no flush cuts them: only such schemes have tiles for pairs.
+bool Conv::pairs_with_next(int64_t panel) const {
+    return packed_.panels[panel].first_input == packed_.panels[panel + 1].first_input;
 }
 
 // The same for strips: two rows of some pixels at a time, all panels in turn while their inputs are in the first cache.

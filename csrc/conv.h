@@ -58,6 +58,7 @@ private:
                   const ByteImages* stream, const Sink& sink) const;
     template <class T>
     Route route(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream) const;
+    bool pairs_with_next(int64_t panel) const;
     template <class Sink>
     void run_tiles(const Route& route, int threads, const Sink& sink) const;
     template <class T, class Sink>

@@ -37,16 +37,21 @@ void append(const Rows<Row>* rows, std::vector<KernelInfo>& all) {
     for (int i = 0; rows != nullptr && i < rows->count; ++i) all.push_back(rows->first[i].info);
 }
 
-// Those of one table's rows that are wanted, which may be none.
-template <class Row, class Wanted>
-auto by_rows(const Rows<Row>* rows, const Wanted& wanted) {
-    KernelsByRows<decltype(Row::run)> found;
-    for (int i = 0; rows != nullptr && i < rows->count; ++i) {
-        const Row& row = rows->first[i];
-        if (!wanted(row)) continue;
+// Calls visit with those of one table's rows that are wanted, which may be none.
+template <class Row, class Wanted, class Visit>
+void each(const Rows<Row>* rows, const Wanted& wanted, const Visit& visit) {
+    for (int i = 0; rows != nullptr && i < rows->count; ++i)
+        if (wanted(rows->first[i])) visit(rows->first[i]);
+}
+
+template <class Kernels, class Row, class PairRow, class Wanted>
+Kernels by_rows(const Rows<Row>* rows, const Rows<PairRow>* pairs, const Wanted& wanted) {
+    Kernels found;
+    each(rows, wanted, [&](const Row& row) {
         found.run[row.info.mr] = row.run;
         if (row.info.mr > found.max_rows) found.max_rows = row.info.mr, found.info = &row.info;
-    }
+    });
+    each(pairs, wanted, [&](const PairRow& row) { found.pair[row.info.mr] = row.run; });
     return found;
 }
 
@@ -56,11 +61,10 @@ std::vector<const KernelTable*> runnable_tables() {
     std::vector<const KernelTable*> tables;
 #if defined(__x86_64__)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    if (avx2) tables.push_back(&kAvx2Kernels);
-    // Behind AVX2, so only where INTSIM_ISA asks for it: no processor has run it yet.
     if (avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni"))
         tables.push_back(&kAvx512Kernels);
+    if (avx2) tables.push_back(&kAvx2Kernels);
 #elif defined(__aarch64__)
     if (has_dot_product()) tables.push_back(&kNeonKernels);
 #endif
@@ -82,19 +86,20 @@ const KernelTable& active_table() {
 }
 
 TileKernels find_tiles(TileOp op, Scheme scheme) {
+    const auto wanted = [=](const auto& row) { return row.scheme == scheme; };
     for (const KernelTable* table = &active_table(); table != nullptr; table = table->base) {
-        const TileKernels found = by_rows(op == TileOp::kGemm ? table->gemm : table->depthwise,
-                                          [&](const TileRow& row) { return row.scheme == scheme; });
+        const bool gemm = op == TileOp::kGemm;
+        const TileKernels found =
+            by_rows<TileKernels>(gemm ? table->gemm : table->depthwise, gemm ? table->tile_pairs : nullptr, wanted);
         if (found.max_rows > 0) return found;  // never rows of two tables
     }
     throw std::logic_error("no portable tile kernel of this scheme");
 }
 
 ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue) {
+    const auto wanted = [=](const auto& row) { return row.scheme == scheme && row.epilogue == epilogue; };
     for (const KernelTable* table = &active_table(); table != nullptr; table = table->base) {
-        const ByteTileKernels found = by_rows(table->byte_tiles, [&](const ByteTileRow& row) {
-            return row.scheme == scheme && row.epilogue == epilogue;
-        });
+        const ByteTileKernels found = by_rows<ByteTileKernels>(table->byte_tiles, table->byte_tile_pairs, wanted);
         if (found.max_rows > 0) return found;
     }
     return {};
@@ -108,6 +113,14 @@ std::vector<SchemeCost> scheme_costs() {
 
 const StripRow& find_strip(Scheme scheme) {
     return find(&KernelTable::strips, [=](const StripRow& row) { return row.scheme == scheme; });
+}
+
+std::vector<Scheme> strip_schemes() {
+    std::vector<Scheme> schemes;
+    for (const KernelTable* table = &active_table(); table != nullptr; table = table->base)
+        for (int i = 0; table->strips != nullptr && i < table->strips->count; ++i)
+            schemes.push_back(table->strips->first[i].scheme);
+    return schemes;
 }
 
 const EpilogueRow& find_epilogue(EpilogueKind kind) {
@@ -134,8 +147,9 @@ const WinogradRow& find_winograd() {
 std::vector<KernelInfo> list_kernels() {
     std::vector<KernelInfo> all;
     for (const KernelTable* table : runnable_tables()) {
-        append(table->gemm, all), append(table->byte_tiles, all), append(table->depthwise, all),
-            append(table->strips, all), append(table->roof, all);
+        append(table->gemm, all), append(table->tile_pairs, all);
+        append(table->byte_tiles, all), append(table->byte_tile_pairs, all);
+        append(table->depthwise, all), append(table->strips, all), append(table->roof, all);
         append(table->epilogues, all);
         append(table->adds, all), append(table->operands, all), append(table->lookups, all);
         append(table->winograd, all);

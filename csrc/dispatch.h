@@ -17,15 +17,18 @@ const KernelTable& active_table();
 
 enum class TileOp { kGemm, kDepthwise, kStrip };
 
-// Tile kernels of one kind, by rows: run[r] computes r rows, for 1 <= r <= max_rows.
-template <class Kernel>
+// Tile kernels of one kind, by rows: run[r] computes r rows, for 1 <= r <= max_rows; pairs may be missing.
+template <class Kernel, class PairKernel>
 struct KernelsByRows {
     Kernel run[kMaxTileRows + 1] = {};
+    PairKernel pair[kMaxTileRows + 1] = {};
     const KernelInfo* info = nullptr;  // of the tallest
     int max_rows = 0;
+
+    bool in_pairs() const { return pair[max_rows] != nullptr; }
 };
-using TileKernels = KernelsByRows<TileKernel>;
-using ByteTileKernels = KernelsByRows<ByteTileKernel>;
+using TileKernels = KernelsByRows<TileKernel, TilePairKernel>;
+using ByteTileKernels = KernelsByRows<ByteTileKernel, ByteTilePairKernel>;
 TileKernels find_tiles(TileOp op, Scheme scheme);
 // max_rows is 0 where the instruction set in use has none of the kind.
 ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue);
@@ -33,6 +36,8 @@ ByteTileKernels find_byte_tiles(Scheme scheme, EpilogueKind epilogue);
 std::vector<SchemeCost> scheme_costs();
 
 const StripRow& find_strip(Scheme scheme);
+// Of strips, the one to take first: each instruction set's before those of the set that it builds on.
+std::vector<Scheme> strip_schemes();
 const EpilogueRow& find_epilogue(EpilogueKind kind);
 const AddRow& find_add(AddKind kind);
 const OperandRow& find_operands(Scheme scheme);

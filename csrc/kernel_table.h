@@ -32,10 +32,11 @@
 //     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are
 //     -1, 1.
 //                      Channels 0..7 and 16..23 come first, then 8..15 and 24..31
-//     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators
+//     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators; for each 16
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
 //     w16 (strip)      [8 channels each][filter column][w0 w1, w2 0, 0 w0, w1 w2][8 channels][2 taps] int16
 //     a16 (strip)      [filter column][w0 w1, w2 0, 0 w0, w1 w2][16 channels in kUnpackOrder][2 taps] int8
+//     dot (strip)      [filter column][w0 w1 w2 0, 0 w0 w1 w2][16 channels][4 taps] int8
 //
 // Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
 // 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i,
@@ -61,7 +62,7 @@ namespace intsim {
 
 enum class Scheme { kA16, kA16X4, kW16, kW16X8, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kDot, kFloat32 };
 
-constexpr int kMaxTileRows = 6, kMaxTileChannels = 32;
+constexpr int kMaxTileRows = 14, kMaxTileChannels = 32;
 
 // Epilogues may read so many elements past the last accumulator of a block.
 constexpr int kAccumulatorSlack = 16;
@@ -93,6 +94,10 @@ struct Tile {
 };
 using TileKernel = void (*)(const Tile&);
 
+// The same for two panels whose runs are the same, so that each operand is read once for both: of the second tile only
+// the panel, bias and acc count.
+using TilePairKernel = void (*)(const Tile&, const Tile&);
+
 // The same to the end: 16 channels of each row through an epilogue, in registers, to bytes. The tile's runs have no
 // flush but the last one's, its acc is not used, and the epilogue's block follows EpilogueKind. There is one for every
 // height that the scheme's gemm tiles have.
@@ -103,6 +108,7 @@ struct ByteTile {
     int64_t out_stride;  // bytes
 };
 using ByteTileKernel = void (*)(const ByteTile&);
+using ByteTilePairKernel = void (*)(const ByteTile&, const ByteTile&);
 
 constexpr int kMaxStripPixels = 32;  // of each of the two rows
 
@@ -243,6 +249,13 @@ struct TileRow {
     TileKernel run;
 };
 
+// For every height that the scheme's gemm tiles have.
+struct TilePairRow {
+    KernelInfo info;
+    Scheme scheme;
+    TilePairKernel run;
+};
+
 struct StripRow {
     KernelInfo info;
     Scheme scheme;
@@ -272,6 +285,13 @@ struct ByteTileRow {
     Scheme scheme;
     EpilogueKind epilogue;
     ByteTileKernel run;
+};
+
+struct ByteTilePairRow {
+    KernelInfo info;
+    Scheme scheme;
+    EpilogueKind epilogue;
+    ByteTilePairKernel run;
 };
 
 struct EpilogueRow {
@@ -352,13 +372,15 @@ struct SchemeCost {
 };
 
 // What one instruction set has. Kinds that a table lacks are taken from its base; the portable table has a row of every
-// kind, and no base. Only byte tiles may be missing: tiles and epilogues then follow each other.
+// kind, and no base. Only byte tiles and pairs may be missing: tiles and epilogues then follow each other.
 struct KernelTable {
     const char* isa;
     const KernelTable* base;
     const Rows<SchemeCost>* costs;  // of the schemes among which the fastest is chosen, by cycles per quad and channel
     const Rows<TileRow>* gemm;
+    const Rows<TilePairRow>* tile_pairs;
     const Rows<ByteTileRow>* byte_tiles;
+    const Rows<ByteTilePairRow>* byte_tile_pairs;
     const Rows<TileRow>* depthwise;
     const Rows<StripRow>* strips;
     const Rows<TileRow>* roof;  // float32, what benchmarks compare with

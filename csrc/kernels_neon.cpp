@@ -13,8 +13,8 @@ constexpr Rows<SchemeCost> kCostRows = {kCosts, 3};
 
 }  // namespace
 
-const KernelTable kNeonKernels = {"neon",          &kPortableKernels, &kCostRows,    &kNeonGemm,      nullptr,
-                                  &kNeonDepthwise, &kNeonStrips,      &kNeonRoof,    &kNeonEpilogues, &kNeonAdds,
-                                  &kNeonOperands,  &kNeonLookups,     &kNeonWinograd};
+const KernelTable kNeonKernels = {"neon",          &kPortableKernels, &kCostRows,      &kNeonGemm,    nullptr,
+                                  nullptr,         nullptr,           &kNeonDepthwise, &kNeonStrips,  &kNeonRoof,
+                                  &kNeonEpilogues, &kNeonAdds,        &kNeonOperands,  &kNeonLookups, &kNeonWinograd};
 
 }  // namespace intsim

@@ -137,23 +137,33 @@ void depthwise_w16(const Tile& tile) {
     }
 }
 
-// Rows of the filter by the pairs that a strip's panel has: those of the first output row, which starts with a pair.
-template <class Weight>
+// Where a strip's panel has the weight of channel c, filter row y and column x, for the first row of output.
+struct StripBytes {
+    using Weight = int8_t;
+    static int place(int c, int y, int x) { return 128 * x + 32 * (y / 2) + 2 * kUnpackOrder[c] + y % 2; }
+};
+struct StripWords {
+    using Weight = int16_t;
+    static int place(int c, int y, int x) { return 192 * (c / 8) + 64 * x + 16 * (y / 2) + 2 * (c % 8) + y % 2; }
+};
+struct StripQuads {
+    using Weight = int8_t;
+    static int place(int c, int y, int x) { return 128 * x + 4 * c + y; }
+};
+
+template <class Layout>
 void strip(const Strip& strip) {
-    const Weight* panel = static_cast<const Weight*>(strip.panel);
+    const auto* panel = static_cast<const typename Layout::Weight*>(strip.panel);
     for (int64_t row = 0; row < strip.rows; ++row)
         for (int64_t x = 0; x < strip.pixels; ++x)
             for (int c = 0; c < 16; ++c) {
                 const uint8_t* a = strip.operand + row * strip.stride_y * strip.row_stride +
                                    x * strip.stride_x * strip.pixel_stride + c;
                 int32_t sum = strip.bias[c];
-                for (int tap = 0; tap < 9; ++tap) {
-                    const int y = tap / 3, column = tap % 3;
-                    const int place = sizeof(Weight) == 1
-                                          ? 128 * column + 32 * (y / 2) + 2 * kUnpackOrder[c] + y % 2
-                                          : 192 * (c / 8) + 64 * column + 16 * (y / 2) + 2 * (c % 8) + y % 2;
-                    sum += a[y * strip.row_stride + column * strip.pixel_stride] * panel[place];
-                }
+                for (int tap_y = 0; tap_y < 3; ++tap_y)
+                    for (int tap_x = 0; tap_x < 3; ++tap_x)
+                        sum += a[tap_y * strip.row_stride + tap_x * strip.pixel_stride] *
+                               panel[Layout::place(c, tap_y, tap_x)];
                 strip.acc[(row * kMaxStripPixels + x) * 16 + c] = sum;
             }
 }
@@ -377,8 +387,9 @@ constexpr SchemeCost kCosts[] = {{Scheme::kLutSign, 3.7, 22, 44, 44, 0.6}, {Sche
 constexpr TileRow kDepthwise[] = {TILE_ROWS(depthwise, "s8", w16, kW16, 16, depthwise_w16)};
 
 constexpr StripRow kStrips[] = {
-    {{"strip_u8s8_a16_portable_2x16", "strip", "a16", "portable", 2, 16, 8, 8}, Scheme::kA16, strip<int8_t>},
-    {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, Scheme::kW16, strip<int16_t>}};
+    {{"strip_u8s8_a16_portable_2x16", "strip", "a16", "portable", 2, 16, 8, 8}, Scheme::kA16, strip<StripBytes>},
+    {{"strip_u8s8_w16_portable_2x16", "strip", "w16", "portable", 2, 16, 8, 8}, Scheme::kW16, strip<StripWords>},
+    {{"strip_u8s8_dot_portable_2x16", "strip", "dot", "portable", 2, 16, 8, 8}, Scheme::kDot, strip<StripQuads>}};
 
 constexpr TileRow kRoof = {{"roof_f32f32_float32_portable_4x16", "roof", "float32", "portable", 4, 16, 32, 32},
                            Scheme::kFloat32,
@@ -482,8 +493,8 @@ constexpr Rows<WinogradRow> kWinogradRows = {&kWinograd, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable",      nullptr,      &kCostRows,    &kGemmRows,     nullptr,
-                                      &kDepthwiseRows, &kStripRows,  &kRoofRows,    &kEpilogueRows, &kAddRows,
-                                      &kOperandRows,   &kLookupRows, &kWinogradRows};
+const KernelTable kPortableKernels = {"portable",     nullptr,   &kCostRows,      &kGemmRows,   nullptr,
+                                      nullptr,        nullptr,   &kDepthwiseRows, &kStripRows,  &kRoofRows,
+                                      &kEpilogueRows, &kAddRows, &kOperandRows,   &kLookupRows, &kWinogradRows};
 
 }  // namespace intsim

@@ -21,11 +21,10 @@ SchemeCost cost_of(Scheme scheme) {
 // Panels of so many bytes do not stay in the second cache: reading them takes longer than widening denser ones.
 constexpr int64_t kStreamed = 1 << 18;
 
-// Whether an instruction set that has one scheme has the other, so that the second one is not the portable kernel.
-bool same_isa(TileOp op, Scheme a, Scheme b) {
-    const auto isa = [=](Scheme scheme) {
-        return std::string((op == TileOp::kStrip ? find_strip(scheme).info : *find_tiles(op, scheme).info).isa);
-    };
+// Whether an instruction set that has tiles of one scheme has the other, so that the second one is not the portable
+// kernel.
+bool same_isa(Scheme a, Scheme b) {
+    const auto isa = [](Scheme scheme) { return std::string(find_tiles(TileOp::kGemm, scheme).info->isa); };
     return isa(a) == isa(b);
 }
 
@@ -102,36 +101,38 @@ public:
         return std::move(packed_);
     }
 
-    // Each filter column's rows in pairs, once as they are and once moved down by one (kernel_table.h).
+    // Each filter column's rows, once as they are and once moved down by one, in pairs or quads (kernel_table.h).
     std::optional<PackedWeights> strips() {
-        const bool bytes = scheme_ == Scheme::kA16;
-        if (bytes ? !filters_fit_int16() : scheme_ != Scheme::kW16 || !weights_within(-32768, 32767))
-            return std::nullopt;
+        const bool words = scheme_ == Scheme::kW16, quads = scheme_ == Scheme::kDot;
+        const bool fits = words   ? weights_within(-32768, 32767)
+                          : quads ? weights_within(-128, 127)
+                                  : scheme_ == Scheme::kA16 && filters_fit_int16();
+        if (!fits) return std::nullopt;
         packed_.op = TileOp::kStrip, packed_.scheme = scheme_, packed_.operand_bytes = 1;
         packed_.panel_channels = 16;
-        const int64_t panel_bytes = (bytes ? 1 : 2) * 3 * 4 * 32;
+        const int64_t panel_bytes = (words ? 2 : 1) * 3 * 4 * 32;
+        const auto place = [=](int64_t channel, int64_t y, int64_t x, int64_t moved) {
+            const int64_t row = y + moved, pair = 2 * moved + row / 2;
+            return quads   ? 128 * x + 64 * moved + 4 * channel + row
+                   : words ? 192 * (channel / 8) + 64 * x + 16 * pair + 2 * (channel % 8) + row % 2
+                           : 128 * x + 32 * pair + 2 * kUnpackOrder[channel] + row % 2;
+        };
         const std::vector<ChannelBlock> outputs = blocks_of_channels(spec_.out_channels);
         allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (size_t i = 0; i < outputs.size(); ++i) {
             const Panel panel{outputs[i], outputs[i].first, {}, static_cast<int64_t>(i) * panel_bytes};
             char* const to = packed_.data_.get() + panel.data;
-            const auto put = [=](int64_t place, int64_t weight) {
-                if (bytes)
-                    to[place] = static_cast<char>(weight);
-                else
-                    reinterpret_cast<int16_t*>(to)[place] = static_cast<int16_t>(weight);
-            };
             for (int64_t n = 0; n < outputs[i].count; ++n)
                 for (int64_t x = 0; x < 3; ++x)
-                    for (int64_t y = 0; y < 3; ++y) {
-                        const int64_t weight = spec_.weight(outputs[i].first + n, 0, y, x);
-                        const int64_t pair = bytes ? 32 : 16;  // weights
-                        const int64_t column =
-                            bytes ? 128 * x + 2 * kUnpackOrder[n] : 192 * (n / 8) + 64 * x + 2 * (n % 8);
-                        put(column + pair * (y / 2) + y % 2, weight);
-                        put(column + pair * (2 + (y + 1) / 2) + (y + 1) % 2, weight);
-                    }
-            packed_.flushes += bytes, packed_.quads += 6;
+                    for (int64_t y = 0; y < 3; ++y)
+                        for (int64_t moved = 0; moved < 2; ++moved) {
+                            const int64_t weight = spec_.weight(outputs[i].first + n, 0, y, x);
+                            if (words)
+                                reinterpret_cast<int16_t*>(to)[place(n, y, x, moved)] = static_cast<int16_t>(weight);
+                            else
+                                to[place(n, y, x, moved)] = static_cast<char>(weight);
+                        }
+            packed_.flushes += scheme_ == Scheme::kA16, packed_.quads += 6;
             packed_.panels.push_back(panel);
         }
         return std::move(packed_);
@@ -385,13 +386,14 @@ std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, const std::vecto
 }
 
 PackedWeights pack_fastest(const ConvSpec& spec) {
-    if (fits_strips(spec) && same_isa(TileOp::kStrip, Scheme::kA16, Scheme::kW16))
-        if (std::optional<PackedWeights> packed = pack(spec, Scheme::kA16)) return std::move(*packed);
+    if (fits_strips(spec))
+        for (const Scheme scheme : strip_schemes())
+            if (std::optional<PackedWeights> packed = pack(spec, scheme)) return std::move(*packed);
     std::optional<PackedWeights> fastest = pack_fastest(spec, scheme_costs());
     require(fastest.has_value(), "'", spec.name, "': weight levels leave int16");
     if (!spec.one_pixel || fastest->bytes() < kStreamed) return std::move(*fastest);
     for (const auto& [scheme, dense] : {std::pair{Scheme::kA16, Scheme::kA16X4}, {Scheme::kW16, Scheme::kW16X8}}) {
-        if (fastest->scheme != scheme || !same_isa(TileOp::kGemm, scheme, dense)) continue;
+        if (fastest->scheme != scheme || !same_isa(scheme, dense)) continue;
         if (std::optional<PackedWeights> packed = pack(spec, dense)) return std::move(*packed);
     }
     return std::move(*fastest);

@@ -108,6 +108,7 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
         }
         packed_[place] = std::move(*best);
     }
+    in_pairs_ = std::all_of(tiles_.begin(), tiles_.end(), [](const TileKernels& tiles) { return tiles.in_pairs(); });
     int64_t bytes = 0;
     for (const PackedWeights& packed : packed_) bytes += packed.bytes();
     streams_ = bytes >= kCachedBytes;
@@ -164,7 +165,7 @@ void Winograd::run(const ByteImages& in, const Halo& padding, int64_t height, in
     const int64_t row_bytes = round_up(in_channels_, 16) * (words_ ? 2 : 1);
     const int64_t panels = static_cast<int64_t>(outputs_.size());
 
-    int64_t strip = std::clamp<int64_t>(kStripBytes / (kPlaces * row_bytes), kMaxTileRows, kMostTiles);
+    int64_t strip = std::clamp<int64_t>(kStripBytes / (kPlaces * row_bytes), tiles_[0].max_rows, kMostTiles);
     if (threads > 1) strip = std::clamp<int64_t>(ceil_divide(tiles, 4 * threads), std::min<int64_t>(strip, 12), strip);
     const int64_t strips = ceil_divide(tiles, strip);
     const int64_t panel_ranges = threads > 1 ? std::clamp<int64_t>(2 * threads / strips, 1, panels) : 1;
@@ -174,42 +175,55 @@ void Winograd::run(const ByteImages& in, const Halo& padding, int64_t height, in
         const int64_t range = task % panel_ranges, count = last - first;
         const int64_t place_bytes = odd_lines(count * row_bytes), sums_step = odd_lines(16 * count * 4) / 4;
         const int64_t sums_bytes = kPlaces * sums_step * 4, acc_bytes = 4 * sums_step * 4;
-        char* memory = scratch(sums_bytes + acc_bytes + kPlaces * place_bytes + kReadableSlack);
-        int32_t* sums = reinterpret_cast<int32_t*>(memory);
-        int32_t* acc = reinterpret_cast<int32_t*>(memory + sums_bytes);
-        char* inputs = memory + sums_bytes + acc_bytes;
+        char* memory = scratch(2 * sums_bytes + acc_bytes + kPlaces * place_bytes + kReadableSlack);
+        int32_t* sums = reinterpret_cast<int32_t*>(memory);  // of both panels of a pair
+        int32_t* acc = reinterpret_cast<int32_t*>(memory + 2 * sums_bytes);
+        char* inputs = memory + 2 * sums_bytes + acc_bytes;
         transform_inputs(in, padding, tile_rows, tiles_per_row, first, last, inputs, place_bytes);
 
-        for (int64_t p = range * panels / panel_ranges; p < (range + 1) * panels / panel_ranges; ++p) {
+        const int64_t last_panel = (range + 1) * panels / panel_ranges;
+        for (int64_t p = range * panels / panel_ranges, together; p < last_panel; p += together) {
+            together = in_pairs_ && p + 1 < last_panel ? 2 : 1;
             for (int place = 0; place < kPlaces; ++place) {
                 const TileKernels& kernels = tiles_[place];
                 const std::vector<Run>& runs = runs_[place][p];
-                const int32_t* start = &start_[16 * (panels * place + p)];
                 const int64_t groups = ceil_divide(count, kernels.max_rows);
                 const char* weights = panel(place, p);
                 const bool last_place = place + 1 == kPlaces;
-                const char* next = last_place ? panel(0, std::min(p + 1, panels - 1)) : panel(place + 1, p);
-                const int64_t ahead = streams_ ? next - weights : 0;
+                const char* next = last_place ? panel(0, std::min(p + together, panels - 1)) : panel(place + 1, p);
                 for (int64_t group = 0; group < groups; ++group) {
                     const int64_t begin = group * count / groups, rows = (group + 1) * count / groups - begin;
-                    int32_t* to = sums + place * sums_step + 16 * begin;
-                    kernels.run[rows]({inputs + place * place_bytes + begin * row_bytes, row_bytes, runs.data(),
-                                       static_cast<int64_t>(runs.size()), weights, start, to, ahead});
+                    const Tile tile{inputs + place * place_bytes + begin * row_bytes,
+                                    row_bytes,
+                                    runs.data(),
+                                    static_cast<int64_t>(runs.size()),
+                                    weights,
+                                    &start_[16 * (panels * place + p)],
+                                    sums + place * sums_step + 16 * begin,
+                                    streams_ ? next - weights : 0};
+                    if (together == 1) {
+                        kernels.run[rows](tile);
+                        continue;
+                    }
+                    Tile beside = tile;
+                    beside.panel = panel(place, p + 1), beside.bias += 16, beside.acc += kPlaces * sums_step;
+                    kernels.pair[rows](tile, beside);
                 }
             }
-            transforms_->to_outputs({sums, sums_step, count, acc, sums_step});
-
-            for (int64_t tile = first; tile < last;) {  // line by line
-                const int64_t tile_x = tile % tiles_per_row, tile_y = tile / tiles_per_row % tile_rows;
-                const int64_t image = tile / (tile_rows * tiles_per_row);
-                const int64_t end = std::min(last, tile - tile_x + tiles_per_row);
-                for (int output = 0; output < 4; ++output) {
-                    const int64_t y = 2 * tile_y + output / 2, x = 2 * tile_x + output % 2;
-                    const int64_t rows = std::min(end - tile, ceil_divide(width - x, 2));
-                    if (y < height && rows > 0)
-                        sink(p, acc + output * sums_step + 16 * (tile - first), rows, image, y, x);
+            for (int64_t i = 0; i < together; ++i) {
+                transforms_->to_outputs({sums + i * kPlaces * sums_step, sums_step, count, acc, sums_step});
+                for (int64_t tile = first; tile < last;) {  // line by line
+                    const int64_t tile_x = tile % tiles_per_row, tile_y = tile / tiles_per_row % tile_rows;
+                    const int64_t image = tile / (tile_rows * tiles_per_row);
+                    const int64_t end = std::min(last, tile - tile_x + tiles_per_row);
+                    for (int output = 0; output < 4; ++output) {
+                        const int64_t y = 2 * tile_y + output / 2, x = 2 * tile_x + output % 2;
+                        const int64_t rows = std::min(end - tile, ceil_divide(width - x, 2));
+                        if (y < height && rows > 0)
+                            sink(p + i, acc + output * sums_step + 16 * (tile - first), rows, image, y, x);
+                    }
+                    tile = end;
                 }
-                tile = end;
             }
         }
     });

@@ -65,9 +65,10 @@ private:
                           int64_t first, int64_t last, char* to, int64_t place_bytes) const;
 
     int64_t in_channels_ = 0;
-    bool words_ = false;    // D is int16
-    bool streams_ = false;  // the panels do not stay in the second cache from one image to the next
-    int64_t move_ = 0;      // what is added to D where it can be negative
+    bool words_ = false;     // D is int16
+    bool streams_ = false;   // the panels do not stay in the second cache from one image to the next
+    bool in_pairs_ = false;  // two panels at a time
+    int64_t move_ = 0;       // what is added to D where it can be negative
     std::array<PackedWeights, kPlaces> packed_;
     std::array<TileKernels, kPlaces> tiles_;
     std::array<std::vector<std::vector<Run>>, kPlaces> runs_;  // of each panel

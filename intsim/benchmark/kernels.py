@@ -67,7 +67,7 @@ def kernel_rates(rounds: int = 31) -> list[KernelRate]:
             MicroKernel(kernel.name, *widths, ROOF_DEPTH if kernel.op == "roof" else DEPTH),
         )
         for kernel in kernels()
-        if kernel.op in ("roof", "gemm")
+        if kernel.op in ("roof", "gemm", "gemmpair")
         for widths in WIDTHS.get(kernel.scheme, ((8, 8),))
     }
     clock = "clock"
@@ -83,7 +83,7 @@ def kernel_rates(rounds: int = 31) -> list[KernelRate]:
     rates = []
     for key, (kernel, _) in measured.items():
         timing, rate, roof = timings[str(key)], gmacs(key), roofs[kernel.isa]
-        widths = key[1:] if kernel.op == "gemm" else (kernel.weight_bits, kernel.act_bits)
+        widths = key[1:] if kernel.op != "roof" else (kernel.weight_bits, kernel.act_bits)
         times = (timing.median_ms, timing.spread_ms)
         rates.append(
             KernelRate(kernel.name, *widths, 1, kernel.mr, *times, rate, rate / cycles_per_ns, roof, rate / roof)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.csrc.conftest import DOT_ISAS, ISAS
 from tests.csrc.plain import byte_images, convolve, convolve_native, native
 
 WIDTHS = range(1, 9)
-KERNELS = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "depthwise", "strip")]
+KERNELS = [kernel for kernel in native.kernels() if kernel.op in ("gemm", "gemmpair", "depthwise", "strip")]
 ODD_LEVELS = {"lutsign": (-1, 1), "lutodd": (-3, -1, 1, 3)}
 """What weights can be for schemes that have no zero."""
 ODD_TILES = [kernel for kernel in KERNELS if kernel.scheme in ODD_LEVELS]
@@ -85,10 +86,10 @@ def test_every_tile_kernel_at_every_width(kernel: Any, weight_bits: int, monkeyp
     """A layer over as many pixels as the kernel has rows, random and in the corner that saturates first."""
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
     rng = np.random.default_rng(weight_bits)
-    depthwise = kernel.op != "gemm"
+    depthwise = kernel.op in ("depthwise", "strip")
     for act_bits in WIDTHS:
         channels = 24 if depthwise else 20
-        shape = (channels, 1, 3 if kernel.op == "strip" else 2, 3) if depthwise else (18, channels, 1, 3)
+        shape = (channels, 1, 3 if kernel.op == "strip" else 2, 3) if depthwise else (kernel.nr + 2, channels, 1, 3)
         groups = channels if depthwise else 1
         x, weights, bias = random_layer(rng, act_bits, weight_bits, (1, channels, shape[2], kernel.mr + 2), shape)
         x[..., 1] = (1 << act_bits) - 1
@@ -135,7 +136,8 @@ def test_odd_weights_in_any_layer(isa: str, scheme: str) -> None:
         result = convolve_native(*arguments, bits=2, scheme=scheme, threads=2)
         np.testing.assert_array_equal(result, convolve(*arguments))
     many = rng.choice(ODD_LEVELS[scheme], (128, 64, 3, 3))
-    assert native.Conv("layer", many, np.zeros(128, np.int64), 64, act_bits=2).scheme == scheme
+    taken = native.Conv("layer", many, np.zeros(128, np.int64), 64, act_bits=2).scheme
+    assert taken == ("dot" if isa in DOT_ISAS and scheme == "lutodd" else scheme)
     for unfit in (np.zeros_like(weights), weights[:, :6]):  # a zero; channels that would need padding
         with pytest.raises(ValueError, match="'layer'.*not exact"):
             native.Conv("layer", unfit, bias, 2 * unfit.shape[1], groups=2, act_bits=2, scheme=scheme)
@@ -236,7 +238,7 @@ def test_strips_of_bytes_where_the_actual_weights_allow(isa: str, taps: int, sch
     weights[33, 0, 1, 1] = taps - 127
     x[..., 2:6, :] = 255
     conv = native.Conv("layer", weights, bias, 40, groups=40)
-    assert isa == "neon" or conv.scheme == scheme
+    assert conv.scheme == {"neon": "w16", "avx512": "dot"}.get(isa, scheme)
     arguments = (x, weights, bias, (1, 1), (0, 0, 0, 0), (1, 1), 40)
     np.testing.assert_array_equal(convolve_native(*arguments), convolve(*arguments))
 
@@ -284,7 +286,7 @@ def test_widest_accumulators(isa: str) -> None:
     assert result.ravel().tolist() == [(1 << 31) - 1, -(1 << 31)]
 
 
-def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow() -> None:
+def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow(isa_of_schemes: str) -> None:
     """32768 / (2 * 15 * 8) = 136 steps at the worst weights of 4/4 bits; small ones never need a flush in between."""
     depth = 4 * 1000
     for weight, flushes in ((-8, 8), (-1, 1)):
@@ -303,7 +305,18 @@ def test_look_up_totals_leave_16_bits(isa: str) -> None:
     np.testing.assert_array_equal(result, convolve(x, weights, bias))
 
 
-def test_schemes_follow_the_actual_weights() -> None:
+@pytest.mark.skipif(not set(ISAS) & set(DOT_ISAS), reason="no instruction here adds four products of bytes")
+@pytest.mark.parametrize(("weight_bits", "act_bits"), [(8, 8), (4, 4), (2, 2)])
+def test_dot_products_of_bytes_are_taken_where_there_are(
+    weight_bits: int, act_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INTSIM_ISA", raising=False)
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, (64, 64, 1, 1))
+    assert native.Conv("layer", weights, np.zeros(64, np.int64), 64, act_bits=act_bits).scheme == "dot"
+
+
+def test_schemes_follow_the_actual_weights(isa_of_schemes: str) -> None:
     """At 8/8 bits full-range weights need w16; the same widths with small weights do not. 2 bits are looked up."""
     rng = np.random.default_rng(0)
     ternary = rng.integers(-1, 2, (64, 64, 3, 3))
@@ -322,7 +335,7 @@ def test_schemes_follow_the_actual_weights() -> None:
 )
 @pytest.mark.parametrize("batch", [1, 7])
 def test_layers_of_one_pixel_keep_their_weights_dense(
-    isa: str, weight_bits: int, act_bits: int, scheme: str, batch: int
+    isa_of_schemes: str, weight_bits: int, act_bits: int, scheme: str, batch: int
 ) -> None:
     """Large ones only: small panels stay in the cache as they are."""
     rng = np.random.default_rng(weight_bits)

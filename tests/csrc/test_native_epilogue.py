@@ -335,35 +335,55 @@ def test_every_epilogue_kernel_behind_a_convolution(
     np.testing.assert_array_equal(codes_of(out), expected)
 
 
-BYTE_TILES = [kernel for kernel in native.kernels() if kernel.op == "gemmline"]
+BYTE_TILES = {"gemmline": "line", "gemmhighword": "highword", "gemmthreshold16": "threshold16"}
+BYTE_TILES |= {"gemmthreshold32": "threshold32"}
+"""Op -> the epilogue in which the tile ends."""
 
 
-@pytest.mark.parametrize("kernel", BYTE_TILES, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize(
+    "kernel", [kernel for kernel in native.kernels() if kernel.op in BYTE_TILES], ids=lambda kernel: kernel.name
+)
 @pytest.mark.parametrize("act_bits", range(1, 9))
 def test_every_tile_that_ends_in_bytes(kernel: Any, act_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row of as many pixels as the tile has, two whole panels and a tail, all weights and the largest sums.
+    """A row of as many pixels as the tile has; a pair of panels and a third one, whole or a tail; the largest sums.
 
-    Where 16-bit sums are widened more than once, tile and line follow each other.
+    Where 16-bit sums are widened more than once, tile and epilogue follow each other.
     """
     monkeypatch.setenv("INTSIM_ISA", kernel.isa)
-    for weight_bits, channels in product(range(1, 9), (3, 24, 67)):
+    kind, panels, met = BYTE_TILES[kernel.op], 3, 0
+    for weight_bits, (channels, outputs) in product(range(1, 9), ((3, 37), (24, 48), (67, 37))):
         rng = np.random.default_rng(weight_bits)
         x = rng.integers(0, 1 << act_bits, (2, channels, 3, kernel.mr))
-        weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, (37, channels, 2, 1))
+        weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, (outputs, channels, 2, 1))
         x[0], weights[0], weights[-1] = (1 << act_bits) - 1, weights.min(), weights.max()
-        bias = rng.integers(-(1 << 18), 1 << 18, 37)
+        largest = {"threshold16": 1 << 14, "threshold32": 1 << 26}.get(kind, 1 << 18)
+        bias = rng.integers(-largest, largest, outputs)
         acc = convolve(x, weights, bias)
-        spread = np.ptp(acc, axis=(0, 2, 3)) // 20 + 8
-        rows = acc.min(axis=(0, 2, 3))[:, None] + spread[:, None] * np.arange(2, 17) + rng.integers(0, 5, (37, 1))
-        flags = rng.integers(0, 2, (2, 37))
-        spec = native.ThresholdSpec(rows, np.zeros(37, np.int64), *flags, 4, 0)
+        lowest, spread = acc.min(axis=(0, 2, 3))[:, None], np.ptp(acc, axis=(0, 2, 3))[:, None] // 20 + 8
+        if kind == "highword":
+            multiplier, shift = rng.integers(1 << 30, 1 << 31, outputs), 32 + np.log2(spread[:, 0]).astype(np.int64)
+            spec = scale_spec(multiplier, shift, "half_up", 7, False, 0, 15, 4)
+            half = np.int64(1) << shift - 1
+            scaled_up = acc * multiplier[:, None, None] + half[:, None, None]
+            expected = np.clip((scaled_up >> shift[:, None, None]) + 7, 0, 15)
+        else:
+            places = np.arange(2, 17) if kind == "line" else np.array([2, 5, 14])
+            rows = lowest + spread * places + rng.integers(0, 5, (outputs, 1))
+            if kind == "threshold16":
+                rows = np.clip(rows, -32767, 32766)
+            flags = rng.integers(0, 2, (2, outputs))
+            spec = native.ThresholdSpec(rows, np.zeros(outputs, np.int64), *flags, 4, 0)
+            codes = [counted(acc[:, c], rows[c][:, None, None, None], 0, *flags[:, c]) for c in range(outputs)]
+            expected = np.stack(codes, axis=1)
         conv = native.Conv("layer", weights, bias, channels, act_bits=act_bits, epilogue=spec)
-        panels = 3
-        assert (conv.kernel.startswith("gemmline")) == (conv.scheme == "a16" and conv.flushes == panels)
-        out = native.ByteImages(2, 2, kernel.mr, 37, 4, (1, 1, 1, 1), 9)
+        in_one = conv.scheme == kernel.scheme and f"_{kind}_" in conv.epilogue_kernel
+        in_one = in_one and (kernel.scheme == "dot" or conv.flushes == panels)
+        assert conv.kernel.startswith(f"{kernel.op}_") == in_one
+        met += in_one
+        out = native.ByteImages(2, 2, kernel.mr, outputs, 4, (1, 1, 1, 1), 9)
         conv.run(byte_images(x, act_bits), (0, 0, 0, 0), 0, out, 1)
-        expected = [counted(acc[:, c], rows[c][:, None, None, None], 0, *flags[:, c]) for c in range(37)]
-        np.testing.assert_array_equal(codes_of(out), np.stack(expected, axis=1))
+        np.testing.assert_array_equal(codes_of(out), expected)
+    assert met or act_bits < 3  # few of whose sums reach a threshold
 
 
 def test_results_go_around_the_halo(isa: str) -> None:

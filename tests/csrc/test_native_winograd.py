@@ -112,7 +112,7 @@ def test_sums_of_which_four_times_leave_32_bits_are_refused_and_computed_directl
     np.testing.assert_array_equal(convolve_native(x, weights, bias), convolve(x, weights, bias))
 
 
-def test_the_way_with_fewer_cycles_is_taken() -> None:
+def test_the_way_with_fewer_cycles_is_taken(isa_of_schemes: str) -> None:
     rng = np.random.default_rng(0)
 
     def by_winograd(channels: int, kernel: int) -> bool:

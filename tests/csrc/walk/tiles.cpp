@@ -99,7 +99,12 @@ void Walk::convolve(const Layer& layer) {
                 expect(out.pixel(0, y, x)[n], plain_sum(spec, in, n, y, x), conv->kernel().name, " at ",
                        layer.weight_bits, "/", layer.act_bits, " bits, ", layer.inputs, " to ", layer.outputs,
                        " channels, output ", y, ", ", x, ", ", n);
-    if (layer.met != nullptr) met(*layer.met);
+    if (layer.met == nullptr) return;
+    met(*layer.met);
+    for (int i = 0; layer.outputs > 32 && table_->tile_pairs != nullptr && i < table_->tile_pairs->count; ++i) {
+        const TilePairRow& pair = table_->tile_pairs->first[i];
+        if (pair.scheme == layer.scheme && pair.info.mr == layer.met->mr) met(pair.info);
+    }
 }
 
 void Walk::tiles() {
@@ -111,7 +116,8 @@ void Walk::tiles() {
                 for (int act_bits = 1; act_bits <= 8; ++act_bits)
                     for (const Numbers numbers : kNumbers) {
                         // A line of as many pixels as the tile has rows; channels and depths beside whole vectors.
-                        Layer layer{18, 24, 1, 1, 3, 1, 1, row.info.mr + 2, act_bits, weight_bits, numbers, row.scheme};
+                        // Where there are tiles for pairs of panels, two are one, and the third has its own.
+                        Layer layer{34, 24, 1, 1, 3, 1, 1, row.info.mr + 2, act_bits, weight_bits, numbers, row.scheme};
                         layer.met = &row.info;
                         if (!gemm) layer.outputs = layer.groups = layer.inputs, layer.kernel_height = layer.height = 2;
                         convolve(layer);
@@ -148,40 +154,75 @@ void Walk::tiles() {
         met(table_->operands->first[i].info);  // by the layers whose scheme needs them
 }
 
-// Sums of 4/4 bits in lines of as many pixels as the tile has rows, two whole panels and a tail, behind which 15 evenly
-// spaced thresholds are met.
+namespace {
+
+// What a tile ends in, for sums of `spec`: evenly spaced thresholds, a few uneven ones, or multipliers.
+EpilogueSpec epilogue_of(EpilogueKind kind, const ConvSpec& spec) {
+    if (kind == EpilogueKind::kHighWord) {
+        ScaleSpec scale{{}, {}, 7, false, Rounding::kHalfUp, 0, 15, {4, 0}};
+        for (int64_t n = 0; n < spec.out_channels; ++n)
+            scale.multiplier.push_back(1518500249 + n), scale.shift.push_back(38);
+        return scale;
+    }
+    const int64_t count = kind == EpilogueKind::kLine ? 15 : 3;
+    ThresholdSpec thresholds{count, {}, {}, {}, {}, {4, 0}};
+    for (int64_t n = 0; n < spec.out_channels; ++n) {
+        thresholds.base.push_back(0), thresholds.strict.push_back(true);
+        thresholds.descending.push_back(n % 3 == 0);
+        for (int64_t k = 0; k < count; ++k) {
+            const int64_t place = kind == EpilogueKind::kLine ? k - count / 2 : k * k - 1;
+            thresholds.thresholds.push_back(spec.bias[static_cast<size_t>(n)] + place * 7 * spec.depth() + n);
+        }
+    }
+    return thresholds;
+}
+
+int64_t plain_code(const EpilogueSpec& epilogue, int64_t n, int64_t sum) {
+    if (const auto* scale = std::get_if<ScaleSpec>(&epilogue)) {
+        const size_t channel = static_cast<size_t>(n);
+        const Wide code = plain_scale(Wide{scale->multiplier[channel]} * sum, scale->shift[channel], scale->rounding,
+                                      scale->zero_point, false);
+        return static_cast<int64_t>(std::clamp<Wide>(code, scale->low, scale->high));
+    }
+    const ThresholdSpec& spec = std::get<ThresholdSpec>(epilogue);
+    int64_t reached = 0;
+    for (int64_t k = 0; k < spec.count; ++k) {
+        const int64_t threshold = spec.thresholds[static_cast<size_t>(spec.count * n + k)];
+        reached += spec.descending[static_cast<size_t>(n)] ? sum < threshold : sum > threshold;
+    }
+    return reached;
+}
+
+}  // namespace
+
+// Sums of 4/4 bits in lines of as many pixels as the tile has rows, three panels of which the last one is whole or a
+// tail.
 void Walk::byte_tiles() {
     for (int i = 0; table_->byte_tiles != nullptr && i < table_->byte_tiles->count; ++i)
         for (const Numbers numbers : kNumbers)
-            for (const int64_t depth : {3, 24, 67}) {
+            for (const auto& [depth, outputs] : {std::pair<int64_t, int64_t>{3, 37}, {24, 48}, {67, 37}}) {
                 const ByteTileRow& row = table_->byte_tiles->first[i];
-                const Layer layer{37, depth, 1, 2, 1, 1, 4, row.info.mr, 4, 4, numbers, row.scheme};
-                const ConvSpec spec = spec_of(layer);
+                const Layer layer{outputs, depth, 1, 2, 1, 1, 4, row.info.mr, 4, 4, numbers, row.scheme};
+                ConvSpec spec = spec_of(layer);
+                for (int64_t& bias : spec.bias)  // within or beyond what thresholds of 16 bits can be
+                    bias = row.epilogue == EpilogueKind::kThreshold32 ? bias + (1 << 20) : bias / 8;
                 const ByteImages in = input_of(layer);
-                ThresholdSpec thresholds{15, {}, {}, {}, {}, {4, 0}};
-                for (int64_t n = 0; n < 37; ++n) {
-                    thresholds.base.push_back(0), thresholds.strict.push_back(true);
-                    thresholds.descending.push_back(n % 3 == 0);
-                    for (int64_t k = 0; k < 15; ++k)
-                        thresholds.thresholds.push_back(spec.bias[static_cast<size_t>(n)] + (k - 7) * 7 * depth + n);
-                }
-                const EpilogueSpec epilogue = thresholds;
+                const EpilogueSpec epilogue = epilogue_of(row.epilogue, spec);
                 const Conv conv(spec, &epilogue, row.scheme);
-                const ByteImages out({1, 3, in.width, 37}, 4, {1, 1, 1, 1}, 0);  // so that lines do not merge
+                const ByteImages out({1, 3, in.width, outputs}, 4, {1, 1, 1, 1}, 0);  // so that lines do not merge
                 conv.bind(in, {}, 0, out)(1);
                 for (int64_t y = 0; y < out.height; ++y)
                     for (int64_t x = 0; x < out.width; ++x)
-                        for (int64_t n = 0; n < 37; ++n) {
-                            int64_t reached = 0;
-                            for (int64_t k = 0; k < 15; ++k) {
-                                const int64_t threshold = thresholds.thresholds[static_cast<size_t>(15 * n + k)];
-                                const int64_t sum = plain_sum(spec, in, n, y, x);
-                                reached += n % 3 == 0 ? sum < threshold : sum > threshold;
-                            }
-                            expect(out.pixel(0, y, x)[n], reached, conv.kernel().name, " of depth ", depth, ", output ",
-                                   y, ", ", x, ", ", n);
-                        }
-                if (std::string(conv.kernel().op) == row.info.op) met(row.info);
+                        for (int64_t n = 0; n < outputs; ++n)
+                            expect(out.pixel(0, y, x)[n], plain_code(epilogue, n, plain_sum(spec, in, n, y, x)),
+                                   conv.kernel().name, " of depth ", depth, ", output ", y, ", ", x, ", ", n);
+                if (std::string(conv.kernel().op) != row.info.op) continue;
+                met(row.info);
+                for (int k = 0; table_->byte_tile_pairs != nullptr && k < table_->byte_tile_pairs->count; ++k) {
+                    const ByteTilePairRow& pair = table_->byte_tile_pairs->first[k];
+                    if (pair.scheme == row.scheme && pair.epilogue == row.epilogue && pair.info.mr == row.info.mr)
+                        met(pair.info);
+                }
             }
 }
 
@@ -201,15 +242,18 @@ void Walk::roof() {
         const TileRow& row = table_->roof->first[i];
         constexpr int64_t kDepth = 20;
         const Run run{0, kDepth / 4, kFlushAll};
-        alignas(64) float operand[kMaxTileRows][kDepth], panel[kDepth][16], acc[kMaxTileRows][16];
+        // One panel of 16 channels behind the other, and so the sums.
+        alignas(64) float operand[kMaxTileRows][kDepth], panel[2][kDepth][16], acc[2 * kMaxTileRows][16];
         for (auto& line : operand)
             for (float& value : line) value = static_cast<float>(draw(-9, 9));
-        for (auto& line : panel)
-            for (float& value : line) value = static_cast<float>(draw(-9, 9));
+        for (auto& of_panel : panel)
+            for (auto& line : of_panel)
+                for (float& value : line) value = static_cast<float>(draw(-9, 9));
         row.run({operand, sizeof operand[0], &run, 1, panel, nullptr, reinterpret_cast<int32_t*>(acc)});
-        for (int64_t at = 0; at < row.info.mr * 16; ++at) {
+        for (int64_t at = 0; at < row.info.mr * row.info.nr; ++at) {
+            const int64_t line = at / 16 % row.info.mr, of_panel = at / 16 / row.info.mr;
             float sum = 0;
-            for (int64_t k = 0; k < kDepth; ++k) sum += operand[at / 16][k] * panel[k][at % 16];
+            for (int64_t k = 0; k < kDepth; ++k) sum += operand[line][k] * panel[of_panel][k][at % 16];
             expect(static_cast<Wide>(acc[at / 16][at % 16]), static_cast<Wide>(sum), row.info.name);
         }
         met(row.info);
