@@ -162,5 +162,6 @@ extern const Rows<ByteTilePairRow> kAvx512ByteTilePairs;
 extern const Rows<StripRow> kAvx512Strips;
 extern const Rows<TileRow> kAvx512Roof;
 extern const Rows<EpilogueRow> kAvx512Epilogues;
+extern const Rows<AddRow> kAvx512Adds;
 
 }  // namespace intsim

@@ -12,20 +12,9 @@ constexpr Rows<SchemeCost> kCostRows = {kCosts, sizeof kCosts / sizeof *kCosts};
 
 }  // namespace
 
-const KernelTable kAvx512Kernels = {"avx512",
-                                    &kAvx2Kernels,
-                                    &kCostRows,
-                                    &kAvx512Gemm,
-                                    &kAvx512GemmPairs,
-                                    &kAvx512ByteTiles,
-                                    &kAvx512ByteTilePairs,
-                                    nullptr,
-                                    &kAvx512Strips,
-                                    &kAvx512Roof,
-                                    &kAvx512Epilogues,
-                                    nullptr,
-                                    nullptr,
-                                    nullptr,
-                                    nullptr};
+const KernelTable kAvx512Kernels = {
+    "avx512",          &kAvx2Kernels,         &kCostRows, &kAvx512Gemm,   &kAvx512GemmPairs,
+    &kAvx512ByteTiles, &kAvx512ByteTilePairs, nullptr,    &kAvx512Strips, &kAvx512Roof,
+    &kAvx512Epilogues, &kAvx512Adds,          nullptr,    nullptr,        nullptr};
 
 }  // namespace intsim
