@@ -163,5 +163,6 @@ extern const Rows<StripRow> kAvx512Strips;
 extern const Rows<TileRow> kAvx512Roof;
 extern const Rows<EpilogueRow> kAvx512Epilogues;
 extern const Rows<AddRow> kAvx512Adds;
+extern const Rows<WinogradRow> kAvx512Winograd;
 
 }  // namespace intsim

@@ -65,14 +65,18 @@ public:
     }
 
     // Goes through a run's lines, and on to the next one's.
-    void add_run(const char* from, int64_t stride, const char* (&panels)[kPanels], int64_t lines) {
+    void add_run(const char* from, int64_t stride, const char* (&panels)[kPanels], int64_t lines, int64_t ahead) {
         const char* thirds[(MR + 2) / 3];  // a load's address has room for one pointer and once or twice the stride
 #pragma GCC unroll 16
         for (int row = 0; row < MR; row += 3) thirds[row / 3] = from + row * stride;
         const auto add_line = [&](int set, int64_t at) __attribute__((always_inline)) {
             Vector weights[kPanels];
 #pragma GCC unroll 2
-            for (int panel = 0; panel < kPanels; ++panel) weights[panel] = M::weights(panels[panel] + 64 * at);
+            for (int panel = 0; panel < kPanels; ++panel) {
+                const char* const line = panels[panel] + 64 * at;
+                weights[panel] = M::weights(line);
+                if (kPanels > 1) _mm_prefetch(line + ahead, _MM_HINT_T0);  // alone they have no load to spare
+            }
 #pragma GCC unroll 16
             for (int row = 0; row < MR; ++row) {
                 const Vector operand = M::broadcast(thirds[row / 3] + row % 3 * stride + 4 * at);
@@ -123,7 +127,7 @@ inline void sum_runs(const Tile* const (&tiles)[kPanels], __m512i (&acc)[kPanels
     Sums<Dot, MR, kPanels> sums(biases);
     for (int64_t r = 0; r < tile.run_count; ++r)
         sums.add_run(static_cast<const char*>(tile.operand) + tile.runs[r].offset, tile.row_stride, panels,
-                     tile.runs[r].length);
+                     tile.runs[r].length, tile.ahead);
     sums.total(acc);
 }
 
@@ -162,7 +166,7 @@ void float32_roof(const Tile& tile) {
     const char* const panel = static_cast<const char*>(tile.panel);
     const char* panels[] = {panel, panel + 64 * lines};
     Sums<MultiplyAdd, kRoofRows, 2> sums({MultiplyAdd::zero(), MultiplyAdd::zero()});
-    sums.add_run(static_cast<const char*>(tile.operand), tile.row_stride, panels, lines);
+    sums.add_run(static_cast<const char*>(tile.operand), tile.row_stride, panels, lines, 0);
     __m512 acc[2][kRoofRows];
     sums.total(acc);
 #pragma GCC unroll 2
