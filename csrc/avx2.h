@@ -107,6 +107,7 @@ extern const Rows<EpilogueRow> kAvx2Epilogues;
 extern const Rows<AddRow> kAvx2Adds;
 extern const Rows<OperandRow> kAvx2Operands;
 extern const Rows<LookupRow> kAvx2Lookups;
+extern const Rows<QuantizeRow> kAvx2Quantizers;
 extern const Rows<WinogradRow> kAvx2Winograd;
 
 }  // namespace intsim

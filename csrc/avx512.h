@@ -20,7 +20,14 @@ namespace {
 inline __m512i load(const void* from) { return _mm512_loadu_si512(from); }
 
 inline __m128i low_bytes(__m512i codes) { return _mm512_cvtepi32_epi8(codes); }
-inline __mmask16 first_channels(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+// The low bytes of the first `count` of 16 int32. Stores of bytes by a mask take several cycles each.
+inline void store_bytes(uint8_t* to, __m512i codes, int64_t count) {
+    if (count == 16)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), low_bytes(codes));
+    else
+        _mm_mask_storeu_epi8(to, static_cast<__mmask16>((1u << count) - 1), low_bytes(codes));
+}
 
 // Codes within bounds that both lie in 0..255.
 struct Range {
@@ -163,6 +170,7 @@ extern const Rows<StripRow> kAvx512Strips;
 extern const Rows<TileRow> kAvx512Roof;
 extern const Rows<EpilogueRow> kAvx512Epilogues;
 extern const Rows<AddRow> kAvx512Adds;
+extern const Rows<QuantizeRow> kAvx512Quantizers;
 extern const Rows<WinogradRow> kAvx512Winograd;
 
 }  // namespace intsim

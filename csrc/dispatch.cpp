@@ -140,6 +140,10 @@ const LookupRow& find_lookup() {
     return find(&KernelTable::lookups, [](const LookupRow&) { return true; });
 }
 
+const QuantizeRow& find_quantizer() {
+    return find(&KernelTable::quantizers, [](const QuantizeRow&) { return true; });
+}
+
 const WinogradRow& find_winograd() {
     return find(&KernelTable::winograd, [](const WinogradRow&) { return true; });
 }
@@ -152,7 +156,7 @@ std::vector<KernelInfo> list_kernels() {
         append(table->depthwise, all), append(table->strips, all), append(table->roof, all);
         append(table->epilogues, all);
         append(table->adds, all), append(table->operands, all), append(table->lookups, all);
-        append(table->winograd, all);
+        append(table->quantizers, all), append(table->winograd, all);
     }
     return all;
 }

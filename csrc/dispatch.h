@@ -42,6 +42,7 @@ const EpilogueRow& find_epilogue(EpilogueKind kind);
 const AddRow& find_add(AddKind kind);
 const OperandRow& find_operands(Scheme scheme);
 const LookupRow& find_lookup();
+const QuantizeRow& find_quantizer();
 const WinogradRow& find_winograd();
 
 // Every row of every table that this processor can run.

@@ -16,19 +16,6 @@ namespace {
 // as wide as padding would be.
 bool dense_pixels(const ByteImages& images) { return images.pixel_stride == images.channels; }
 
-// to = rint(clip(from / scale)) - lowest. Clipping to integers commutes with rounding, and once |v| < 2^22 adding 1.5 *
-// 2^23 rounds to nearest even.
-void quantize_row(const float* __restrict from, uint8_t* __restrict to, int64_t count, float scale, float lowest,
-                  float highest) {
-    constexpr float kRound = 12582912.0f;
-    const int32_t offset = static_cast<int32_t>(lowest);
-    for (int64_t i = 0; i < count; ++i) {
-        const float v = from[i] / scale;
-        const float raised = v > lowest ? v : lowest, clipped = raised < highest ? raised : highest;
-        to[i] = static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - offset);
-    }
-}
-
 // Three planes of bytes to pixels of 4 bytes, as images have them; the fourth one stays what it is.
 void join_three(const uint8_t* __restrict planes, int64_t count, uint8_t* __restrict pixels) {
     for (int64_t i = 0; i < count; ++i) {
@@ -71,13 +58,12 @@ void quantize(const float* x, float scale, int64_t low, int64_t high, const Byte
     require(low >= -(1 << 21) && high <= (1 << 21) && low <= high && high - low <= out.max_byte, "quantize: levels ",
             low, "..", high, " do not fit");
     const int64_t area = out.height * out.width;
+    const QuantizeKernel kernel = find_quantizer().run;
     each_row(out.batch, out.height, out.width * out.channels, threads, [=, &out](int64_t image, int64_t y) {
         uint8_t* bytes = reinterpret_cast<uint8_t*>(scratch(out.channels * out.width));
-        for (int64_t c = 0; c < out.channels; ++c) {
-            const float* row = x + (image * out.channels + c) * area + y * out.width;
-            quantize_row(row, bytes + c * out.width, out.width, scale, static_cast<float>(low),
-                         static_cast<float>(high));
-        }
+        for (int64_t c = 0; c < out.channels; ++c)
+            kernel({x + (image * out.channels + c) * area + y * out.width, bytes + c * out.width, out.width, scale,
+                    static_cast<float>(low), static_cast<float>(high)});
         uint8_t* const pixels = out.pixel(image, y, 0);
         if (out.channels == 3 && out.pixel_stride == 4)
             join_three(bytes, out.width, pixels);

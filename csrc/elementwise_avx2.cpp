@@ -151,6 +151,29 @@ void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* tabl
     for (; i < count; ++i) to[i] = table[from[i]];
 }
 
+// 8 codes as int32. vmaxps takes the second operand where the first one is not a number.
+__m256i quantized(const float* from, __m256 scale, __m256 lowest, __m256 highest, __m256i offset) {
+    const __m256 v = _mm256_div_ps(_mm256_loadu_ps(from), scale);
+    return _mm256_sub_epi32(_mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, lowest), highest)), offset);
+}
+
+void quantize(const QuantizeArgs& args) {
+    const __m256 scale = _mm256_set1_ps(args.scale), lowest = _mm256_set1_ps(args.lowest),
+                 highest = _mm256_set1_ps(args.highest);
+    const __m256i offset = _mm256_cvtps_epi32(lowest);
+    const float* from = args.from;
+    uint8_t* to = args.to;
+    int64_t left = args.count;
+    const auto eight = [&](int64_t at) { return quantized(from + at, scale, lowest, highest, offset); };
+    for (; left >= 32; left -= 32, from += 32, to += 32)
+        store(to, two_pixels(eight(0), eight(8), eight(16), eight(24)));
+    for (; left > 0; --left, ++from, ++to) {
+        const float v = *from / args.scale, raised = v > args.lowest ? v : args.lowest;
+        const float clipped = raised < args.highest ? raised : args.highest;
+        *to = static_cast<uint8_t>(_mm_cvtss_si32(_mm_set_ss(clipped)) - static_cast<int32_t>(args.lowest));
+    }
+}
+
 // The tables of two quads at a time: activation k of its quad goes to the entries whose index has bit k.
 template <bool kSigned>
 void build_tables(const uint8_t* from, void* tables, int64_t count) {
@@ -198,11 +221,14 @@ constexpr OperandRow kOperands[] = {
      build_tables<true>},
 };
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_avx2_1x32", "lookup", "table", "avx2", 1, 32, 8, 8}, lookup};
+constexpr QuantizeRow kQuantizer = {{"quantize_u8f32_float32_avx2_1x32", "quantize", "float32", "avx2", 1, 32, 8, 32},
+                                    quantize};
 
 }  // namespace
 
 const Rows<AddRow> kAvx2Adds = {kAdds, 6};
 const Rows<OperandRow> kAvx2Operands = {kOperands, sizeof kOperands / sizeof *kOperands};
 const Rows<LookupRow> kAvx2Lookups = {&kLookup, 1};
+const Rows<QuantizeRow> kAvx2Quantizers = {&kQuantizer, 1};
 
 }  // namespace intsim

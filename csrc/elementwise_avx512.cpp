@@ -1,4 +1,5 @@
-// Residual addition by high words for AVX-512: of a pixel's 16 channels at once, with all constants in registers.
+// For AVX-512, inputs' codes, and residual addition by high words: of a pixel's 16 channels at once, with all constants
+// in registers.
 #include <cstdint>
 
 #include "avx512.h"
@@ -40,8 +41,8 @@ void add_pixels(const AddArgs& args, const AddHighWordBlock& block) {
     const Halves base = Halves::of(block.base), offset = Halves::of(block.offset), shift64 = Halves::of(block.shift64);
     const __m512i shift = load(block.shift), one = _mm512_set1_epi64(1);
     const Range range(block.low, block.high);
-    const __mmask16 channels = first_channels(args.channels);
     const int64_t a_stride = args.a_stride, b_stride = args.b_stride, out_stride = args.out_stride;
+    const int64_t channels = args.channels;
     const A* a = static_cast<const A*>(args.a);
     const uint8_t* b = args.b;
     uint8_t* out = args.out;
@@ -55,7 +56,7 @@ void add_pixels(const AddArgs& args, const AddHighWordBlock& block) {
         }
         sum = add(sum, to_add);
         const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(sum.even, 32), sum.odd);
-        _mm_mask_storeu_epi8(out, channels, low_bytes(range.clip(_mm512_srav_epi32(high, shift))));
+        store_bytes(out, range.clip(_mm512_srav_epi32(high, shift)), channels);
     }
 }
 
@@ -64,6 +65,27 @@ void add_high_word(const AddArgs& args) {
     const AddHighWordBlock& block = *static_cast<const AddHighWordBlock*>(args.block);
     block.odd_term ? add_pixels<A, true>(args, block) : add_pixels<A, false>(args, block);
 }
+
+// vmaxps takes the second operand where the first one is not a number.
+void quantize(const QuantizeArgs& args) {
+    const __m512 scale = _mm512_set1_ps(args.scale), lowest = _mm512_set1_ps(args.lowest),
+                 highest = _mm512_set1_ps(args.highest);
+    const __m512i offset = _mm512_cvtps_epi32(lowest);
+    const auto codes = [&](__m512 values) {
+        const __m512 clipped = _mm512_min_ps(_mm512_max_ps(_mm512_div_ps(values, scale), lowest), highest);
+        return _mm512_sub_epi32(_mm512_cvtps_epi32(clipped), offset);
+    };
+    const float* from = args.from;
+    uint8_t* to = args.to;
+    int64_t left = args.count;
+    for (; left >= 16; left -= 16, from += 16, to += 16) store_bytes(to, codes(_mm512_loadu_ps(from)), 16);
+    if (left == 0) return;
+    const __mmask16 rest = static_cast<__mmask16>((1u << left) - 1);
+    store_bytes(to, codes(_mm512_maskz_loadu_ps(rest, from)), left);
+}
+
+constexpr QuantizeRow kQuantizer = {
+    {"quantize_u8f32_float32_avx512_1x16", "quantize", "float32", "avx512", 1, 16, 8, 32}, quantize};
 
 constexpr AddRow kAdds[] = {{{"add_u8s8_highword_avx512_1x16", "add", "highword", "avx512", 1, 16, 8, 8},
                              AddKind::kBytesHighWord,
@@ -75,5 +97,6 @@ constexpr AddRow kAdds[] = {{{"add_u8s8_highword_avx512_1x16", "add", "highword"
 }  // namespace
 
 const Rows<AddRow> kAvx512Adds = {kAdds, 2};
+const Rows<QuantizeRow> kAvx512Quantizers = {&kQuantizer, 1};
 
 }  // namespace intsim

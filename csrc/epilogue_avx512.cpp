@@ -10,20 +10,19 @@ constexpr int kRowsAtOnce = 4;
 
 template <class Epilogue, int kRows>
 inline void some_rows(const Epilogue& epilogue, const int32_t* acc, int64_t acc_stride, uint8_t* out,
-                      int64_t out_stride, __mmask16 channels) {
+                      int64_t out_stride, int64_t channels) {
     __m512i rows[kRows];
 #pragma GCC unroll 4
     for (int row = 0; row < kRows; ++row) rows[row] = load(acc + row * acc_stride);
     epilogue.to_codes(rows);
 #pragma GCC unroll 4
-    for (int row = 0; row < kRows; ++row) _mm_mask_storeu_epi8(out + row * out_stride, channels, low_bytes(rows[row]));
+    for (int row = 0; row < kRows; ++row) store_bytes(out + row * out_stride, rows[row], channels);
 }
 
 template <class Epilogue>
 void all_rows(const EpilogueArgs& args) {
     const Epilogue epilogue(*static_cast<const typename Epilogue::Block*>(args.block));
-    const __mmask16 channels = first_channels(args.channels);
-    const int64_t acc_stride = args.acc_stride, out_stride = args.out_stride;
+    const int64_t acc_stride = args.acc_stride, out_stride = args.out_stride, channels = args.channels;
     const int32_t* acc = args.acc;
     uint8_t* out = args.out;
     int64_t left = args.rows;

@@ -234,6 +234,16 @@ using AddKernel = void (*)(const AddArgs&);
 using OperandKernel = void (*)(const uint8_t* from, void* to, int64_t count);
 using LookupKernel = void (*)(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table);
 
+// to = rint(clip(from / scale, lowest, highest)) - lowest, ties to even, in float32; not a number gives 0. Both bounds
+// are integers of magnitude at most 2^21, less than 256 apart.
+struct QuantizeArgs {
+    const float* from;
+    uint8_t* to;
+    int64_t count;
+    float scale, lowest, highest;
+};
+using QuantizeKernel = void (*)(const QuantizeArgs&);
+
 struct KernelInfo {
     const char* name;
     const char* op;      // gemm, depthwise, epilogue, add, ...
@@ -328,6 +338,11 @@ struct LookupRow {
     LookupKernel run;
 };
 
+struct QuantizeRow {
+    KernelInfo info;
+    QuantizeKernel run;
+};
+
 template <class Row>
 struct Rows {
     const Row* first;
@@ -388,6 +403,7 @@ struct KernelTable {
     const Rows<AddRow>* adds;
     const Rows<OperandRow>* operands;
     const Rows<LookupRow>* lookups;
+    const Rows<QuantizeRow>* quantizers;
     const Rows<WinogradRow>* winograd;
 };
 

@@ -3,8 +3,9 @@
 
 namespace intsim {
 
-const KernelTable kAvx2Kernels = {"avx2",          &kPortableKernels, nullptr,         &kAvx2Gemm,    nullptr,
-                                  &kAvx2ByteTiles, nullptr,           &kAvx2Depthwise, &kAvx2Strips,  &kAvx2Roof,
-                                  &kAvx2Epilogues, &kAvx2Adds,        &kAvx2Operands,  &kAvx2Lookups, &kAvx2Winograd};
+const KernelTable kAvx2Kernels = {"avx2",         &kPortableKernels, nullptr,          &kAvx2Gemm,
+                                  nullptr,        &kAvx2ByteTiles,   nullptr,          &kAvx2Depthwise,
+                                  &kAvx2Strips,   &kAvx2Roof,        &kAvx2Epilogues,  &kAvx2Adds,
+                                  &kAvx2Operands, &kAvx2Lookups,     &kAvx2Quantizers, &kAvx2Winograd};
 
 }  // namespace intsim

@@ -15,6 +15,7 @@ constexpr Rows<SchemeCost> kCostRows = {kCosts, sizeof kCosts / sizeof *kCosts};
 const KernelTable kAvx512Kernels = {
     "avx512",          &kAvx2Kernels,         &kCostRows, &kAvx512Gemm,   &kAvx512GemmPairs,
     &kAvx512ByteTiles, &kAvx512ByteTilePairs, nullptr,    &kAvx512Strips, &kAvx512Roof,
-    &kAvx512Epilogues, &kAvx512Adds,          nullptr,    nullptr,        &kAvx512Winograd};
+    &kAvx512Epilogues, &kAvx512Adds,          nullptr,    nullptr,        &kAvx512Quantizers,
+    &kAvx512Winograd};
 
 }  // namespace intsim

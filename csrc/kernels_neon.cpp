@@ -13,8 +13,9 @@ constexpr Rows<SchemeCost> kCostRows = {kCosts, 3};
 
 }  // namespace
 
-const KernelTable kNeonKernels = {"neon",          &kPortableKernels, &kCostRows,      &kNeonGemm,    nullptr,
-                                  nullptr,         nullptr,           &kNeonDepthwise, &kNeonStrips,  &kNeonRoof,
-                                  &kNeonEpilogues, &kNeonAdds,        &kNeonOperands,  &kNeonLookups, &kNeonWinograd};
+const KernelTable kNeonKernels = {"neon",         &kPortableKernels, &kCostRows,      &kNeonGemm,
+                                  nullptr,        nullptr,           nullptr,         &kNeonDepthwise,
+                                  &kNeonStrips,   &kNeonRoof,        &kNeonEpilogues, &kNeonAdds,
+                                  &kNeonOperands, &kNeonLookups,     nullptr,         &kNeonWinograd};
 
 }  // namespace intsim

@@ -356,6 +356,20 @@ void build_tables(const uint8_t* from, void* to, int64_t count) {
         }
 }
 
+// Clipping to integers commutes with rounding, and once |v| < 2^22 adding 1.5 * 2^23 rounds to nearest even.
+void quantize(const QuantizeArgs& args) {
+    constexpr float kRound = 12582912.0f;
+    const float* __restrict from = args.from;
+    uint8_t* __restrict to = args.to;
+    const float scale = args.scale, lowest = args.lowest, highest = args.highest;
+    const int32_t offset = static_cast<int32_t>(lowest);
+    for (int64_t i = 0; i < args.count; ++i) {
+        const float v = from[i] / scale;
+        const float raised = v > lowest ? v : lowest, clipped = raised < highest ? raised : highest;
+        to[i] = static_cast<uint8_t>(static_cast<int32_t>((clipped + kRound) - kRound) - offset);
+    }
+}
+
 void lookup(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table) {
     for (int64_t i = 0; i < count; ++i) to[i] = table[from[i]];
 }
@@ -469,6 +483,8 @@ constexpr OperandRow kOperands[] = {
      build_tables<true>},
 };
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
+constexpr QuantizeRow kQuantizer = {
+    {"quantize_u8f32_float32_portable_1x1", "quantize", "float32", "portable", 1, 1, 8, 32}, quantize};
 
 constexpr WinogradRow kWinograd = {{"winograd_u8s32_f2x2_portable_1x16", "winograd", "f2x2", "portable", 1, 16, 8, 32},
                                    {80, 70, 70},
@@ -489,12 +505,13 @@ constexpr Rows<EpilogueRow> kEpilogueRows = rows_of(kEpilogues);
 constexpr Rows<AddRow> kAddRows = rows_of(kAdds);
 constexpr Rows<OperandRow> kOperandRows = rows_of(kOperands);
 constexpr Rows<LookupRow> kLookupRows = {&kLookup, 1};
+constexpr Rows<QuantizeRow> kQuantizerRows = {&kQuantizer, 1};
 constexpr Rows<WinogradRow> kWinogradRows = {&kWinograd, 1};
 
 }  // namespace
 
-const KernelTable kPortableKernels = {"portable",     nullptr,   &kCostRows,      &kGemmRows,   nullptr,
-                                      nullptr,        nullptr,   &kDepthwiseRows, &kStripRows,  &kRoofRows,
-                                      &kEpilogueRows, &kAddRows, &kOperandRows,   &kLookupRows, &kWinogradRows};
+const KernelTable kPortableKernels = {
+    "portable",  nullptr,    &kCostRows,     &kGemmRows, nullptr,       nullptr,      nullptr,         &kDepthwiseRows,
+    &kStripRows, &kRoofRows, &kEpilogueRows, &kAddRows,  &kOperandRows, &kLookupRows, &kQuantizerRows, &kWinogradRows};
 
 }  // namespace intsim

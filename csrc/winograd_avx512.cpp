@@ -11,8 +11,8 @@ inline void transform_four(const __m512i* from, int from_step, __m512i* to, int 
     to[2 * to_step] = _mm512_sub_epi16(c, b), to[3 * to_step] = _mm512_sub_epi16(b, d);
 }
 
-// Calls put(place, channel, 32 int16, which of them) for every place of every 32 channels from `channel` on; of the
-// last ones there are 16 or 32.
+// Calls put(place, channel, 32 int16) for every place of every 32 channels from `channel` on; of the last ones there
+// may be 16.
 template <class Put>
 inline void winograd_input(const WinogradInput& args, const Put& put) {
     for (int64_t channel = 0; channel < args.channels; channel += 32) {
@@ -26,23 +26,32 @@ inline void winograd_input(const WinogradInput& args, const Put& put) {
 #pragma GCC unroll 4
         for (int y = 0; y < 4; ++y) transform_four(rows + 4 * y, 1, places + 4 * y, 1);
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) put(i, channel, places[i], some);
+        for (int i = 0; i < 16; ++i) put(i, channel, places[i]);
     }
 }
 
 void to_words(const WinogradInput& args) {
     char* out = static_cast<char*>(args.out);
-    winograd_input(args, [=](int place, int64_t channel, __m512i words, __mmask32 some) {
-        _mm512_mask_storeu_epi16(out + place * args.step + 2 * channel, some, words);
+    winograd_input(args, [&](int place, int64_t channel, __m512i words) {
+        char* const to = out + place * args.step + 2 * channel;
+        if (args.channels - channel > 16)
+            _mm512_storeu_si512(to, words);
+        else
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(words));
     });
 }
 
 void to_bytes(const WinogradInput& args) {
     char* out = static_cast<char*>(args.out);
     const __m512i move = _mm512_set1_epi16(static_cast<int16_t>(args.move));
-    winograd_input(args, [=](int place, int64_t channel, __m512i words, __mmask32 some) {
+    winograd_input(args, [&](int place, int64_t channel, __m512i words) {
         if (place != 5) words = _mm512_add_epi16(words, move);
-        _mm256_mask_storeu_epi8(out + place * args.step + channel, some, _mm512_cvtepi16_epi8(words));
+        const __m256i bytes = _mm512_cvtepi16_epi8(words);
+        char* const to = out + place * args.step + channel;
+        if (args.channels - channel > 16)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+        else
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(bytes));
     });
 }
 

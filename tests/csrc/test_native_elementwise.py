@@ -145,15 +145,16 @@ def test_copies_of_regions() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-8, 7), (-3, 12)])
-def test_quantizer_equals_the_float32_division(low: Any, high: Any) -> None:
-    """Ties, saturation and values where x * (1 / scale) would round differently."""
+def test_quantizer_equals_the_float32_division(isa: str, low: Any, high: Any) -> None:
+    """Ties, saturation, values where x * (1 / scale) would round differently, and rows that fill no vector."""
     rng = np.random.default_rng(0)
     scale = np.float32(0.3)
     x = np.concatenate([rng.normal(0, 3, 5000), (np.arange(-400, 400) + 0.5) * 0.3, [1e30, -1e30]]).astype(np.float32)
-    x = x[: len(x) // 6 * 6].reshape(1, 3, 2, -1)
-    out = native.ByteImages(1, 2, x.shape[3], 3, 8)
-    native.quantize(x, scale, low, high, out, 1)
-    np.testing.assert_array_equal(codes_of(out), np.clip(np.rint(x / scale), low, high) - low)
+    for channels, width in ((3, 960), (3, 5), (5, 47), (1, 33)):
+        image = rng.permuted(x)[: channels * 2 * width].reshape(1, channels, 2, width)
+        out = native.ByteImages(1, 2, width, channels, 8)
+        native.quantize(image, scale, low, high, out, 1)
+        np.testing.assert_array_equal(codes_of(out), np.clip(np.rint(image / scale), low, high) - low)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])

@@ -168,4 +168,26 @@ void Walk::lookups() {
     }
 }
 
+void Walk::quantizers() {
+    for (int i = 0; table_->quantizers != nullptr && i < table_->quantizers->count; ++i) {
+        const QuantizeRow& row = table_->quantizers->first[i];
+        float from[100];
+        uint8_t to[101];
+        for (const auto& [lowest, highest] : {std::pair{0.0f, 255.0f}, {-8.0f, 7.0f}, {-200.0f, 55.0f}})
+            for (const int64_t count : {1, 15, 16, 31, 32, 33, 100}) {
+                for (float& value : from) value = static_cast<float>(draw(-600, 600)) * 0.15f;  // half of them ties
+                from[0] = draw(0, 1) == 1 ? 1e30f : NAN;
+                to[count] = kUntouched;
+                row.run({from, to, count, 0.3f, lowest, highest});
+                for (int64_t k = 0; k < count; ++k) {
+                    const float level = std::nearbyint(from[k] / 0.3f);
+                    const float clipped = level > lowest ? std::min(level, highest) : lowest;
+                    expect(to[k], static_cast<Wide>(clipped - lowest), row.info.name, " of ", from[k]);
+                }
+                expect(to[count], kUntouched, row.info.name, " beyond ", count);
+            }
+        met(row.info);
+    }
+}
+
 }  // namespace intsim

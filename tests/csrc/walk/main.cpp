@@ -83,6 +83,7 @@ int main(int argc, char** argv) try {
     walk->thresholds();
     walk->additions();
     walk->lookups();
+    walk->quantizers();
     walk->finish();
     std::cout << walk->checked() << " numbers are equal\n";
 } catch (const std::exception& error) {

@@ -34,6 +34,7 @@ public:
     void thresholds();
     void additions();
     void lookups();
+    void quantizers();
 
     // Throws if a row of the table has not been met.
     void finish() const;
