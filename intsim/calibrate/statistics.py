@@ -32,6 +32,8 @@ from intsim.ir.types import Scale, TensorType, Value
 
 EPOCHS, IMAGES, RATE = 8, 50, 2e-3
 """Of bias tuning, with the images of a step; the rate is in deviations of a channel, so that it fits every layer."""
+SAMPLES, HALVINGS = 1 << 18, 30
+"""Values of a channel, and steps of bisection, by which the mean behind an activation is matched."""
 IMAGES_AT_ONCE = 10
 """Whose values for the gradient are in memory together: of MobileNetV2 80 MB an image."""
 
@@ -109,12 +111,16 @@ def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
     """Scales and biases with which every layer's results have the float network's mean and deviation, in order.
 
     Later layers see the tuned ones before them. Scales that are powers of two, or one for the whole layer, stay, and so
-    do those of channels that are constant.
+    do those of channels that are constant. Where deviations stay, what an activation lets through has to have the float
+    network's mean: with the right mean in front of a ReLU, but half the deviation, nearly nothing would come through
+    (ResNet-20 at 2/4 bits, powers of two: 14 % untuned, 12 % so, 73 % by the means behind; ours).
     Exact:   ratio = deviation_float / deviation; scale' = scale * ratio;
-             bias' = mean_float + ratio * (bias - mean)
+             bias' = mean_float + ratio * (bias - mean);
+             with scales that stay, bias' = bias + shift where mean f(x + shift) = mean f(x_float), x what f = relu or
+             clamp reads behind the layer
     """
     graph, network, wanted = problem.placed.graph, DecidedNetwork(problem, decision), float_moments(problem)
-    values = Values(graph, problem.inputs, network.evaluate)
+    values, floats = Values(graph, problem.inputs, network.evaluate), Values(graph, problem.inputs, run_node)
     weights, biases = dict(decision.weights), dict(decision.biases)
     layers = [node for node in graph.weighted if node.name in decision.weights]
     for done, node in enumerate(layers, start=1):
@@ -122,9 +128,14 @@ def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
         found = _moments(values, node, arrays)
         tuned, ratio = _rescaled(weights[node.name], found, target)
         bias = target.mean + ratio * (arrays["bias"].double().numpy() - found.mean)
+        activation = _activation_behind(graph, node)
+        if activation is not None and not _has_own_scales(weights[node.name]):
+            read, read_float = (of.look(activation.inputs)[0] for of in (values, floats))
+            bias = arrays["bias"].double().numpy() + _shift(activation, read, read_float)
         weights[node.name], biases[node.name] = tuned, bias
         network.arrays[node.name] = {"weight": as_tensor(tuned.reals).float(), "bias": as_tensor(bias).float()}
-        values.forget_all_but(_still_needed(graph, values, node))
+        for of in (values, floats):
+            of.forget_all_but(_still_needed(graph, of, node))
         problem.progress("batchnorm tuning", done, len(layers))
     return replace(decision, weights=weights, biases=biases)
 
@@ -175,13 +186,51 @@ def tune_biases(problem: Problem, decision: Decision) -> Decision:
 def _rescaled(weight: Value, found: Moments, target: Moments) -> tuple[Value, NDArray[np.float64]]:
     """The same codes on rescaled grids, and by what each channel was multiplied."""
     grid, channels = weight.type.integer, len(found.mean)
-    if grid.scale.power_of_two or len(grid.scale) != channels:
+    if not _has_own_scales(weight):
         return weight, np.ones(channels)
     both = (found.deviation > 0) & (target.deviation > 0)
     scales = grid.scale.array * np.divide(target.deviation, found.deviation, out=np.ones(channels), where=both)
     scales = round_scales(np.maximum(scales, scales.max() * SMALLEST_SHARE))
     tuned = replace(grid, scale=Scale.of(scales))
     return Value(TensorType(tuned, weight.type.shape), weight.codes), scales / grid.scale.array
+
+
+def _has_own_scales(weight: Value) -> bool:
+    """Whether every channel has a scale that may become any other."""
+    scale = weight.type.integer.scale
+    return not scale.power_of_two and len(scale) == weight.type.shape[0]
+
+
+def _activation_behind(graph: FloatGraph, layer: FloatNode) -> FloatNode | None:
+    """The relu or clamp that reads the layer's results, as they are or once added to others, if nothing else does."""
+    name = layer.name
+    while name not in graph.outputs and len(graph.consumers[name]) == 1:
+        (node,) = graph.consumers[name]
+        if node.op in ("relu", "clamp"):
+            return node
+        if node.op != "add" or node.inputs.count(name) > 1:
+            break
+        name = node.name
+    return None
+
+
+def _shift(activation: FloatNode, found: Tensor, wanted: Tensor) -> NDArray[np.float64]:
+    """What to add to each channel of what an activation reads for the mean of what it gives, float64 (C,); (N, C, ..).
+
+    By bisection over SAMPLES values of each, in the same places. A channel that lets as much through already stays.
+    """
+    rows = [value.movedim(1 if value.ndim == 4 else -1, 0).flatten(1) for value in (found, wanted)]
+    step = math.ceil(rows[0].shape[1] / SAMPLES)
+    x, x_float = (row[:, ::step].double() for row in rows)
+    goal = run_node(activation, x_float).mean(1)
+    high = x.abs().amax(1) + x_float.abs().amax(1)
+    low, stays = -high, run_node(activation, x).mean(1) == goal
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        beyond = run_node(activation, x + middle[:, None]).mean(1) > goal
+        low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+    shift: NDArray[np.float64] = torch.where(stays, 0.0, (low + high) / 2).numpy()
+    return shift
 
 
 def _moments(values: Values, node: FloatNode, arrays: Mapping[str, Tensor]) -> Moments:

@@ -39,15 +39,17 @@ class Values:
         """The values of these names; those that are not kept yet are computed from those that are."""
         names = tuple(names)
         missing = [name for name in names if name not in self.kept]
-        if missing:
-            nodes = self._nodes_behind(missing)
-            results = {name: self._allocate(name) for name in missing}
-            for start in range(0, self.images, BATCH):
-                rows = slice(start, start + BATCH)
-                for name, value in self._run(nodes, rows, missing).items():
-                    results[name][rows] = value
-            self.kept |= results
+        self.kept |= dict(zip(missing, self.look(missing), strict=True))
         return [self.kept[name] for name in names]
+
+    def look(self, names: Sequence[str]) -> list[Tensor]:
+        """The same without keeping them, because what computes them is about to change."""
+        nodes, results = self._nodes_behind(names), {name: self._allocate(name) for name in names}
+        for start in range(0, self.images if names else 0, BATCH):
+            rows = slice(start, start + BATCH)
+            for name, value in self._run(nodes, rows, names).items():
+                results[name][rows] = value
+        return list(results.values())
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Give back the memory of what neither is among these names nor will be computed from; inputs stay."""

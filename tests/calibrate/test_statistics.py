@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from intsim.calibrate import Settings, quantize_graph, statistics
 from intsim.calibrate.method import Decision, Problem, decide
 from intsim.calibrate.statistics import DecidedNetwork, float_moments, tune, tune_batchnorm
 from intsim.errors import CalibrationError
-from intsim.frontend.execute import run_float
+from intsim.frontend.execute import run_float, run_node
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.types import Scale, TensorType, Value
 from tests.calibrate.networks import Network, problem_on, residual_network
@@ -47,6 +48,38 @@ def test_every_layer_gets_the_float_networks_mean_and_deviation() -> None:
         found = results(problem, tuned, name)
         np.testing.assert_allclose(found.mean(1), moments.mean, atol=1e-5)
         np.testing.assert_allclose(found.std(1), moments.deviation, rtol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"scales": "pow2"}, {"per_channel": False}])
+def test_where_scales_stay_activations_let_the_float_networks_mean_through(settings: dict[str, Any]) -> None:
+    """Behind layers, and behind the addition of two of them; without an activation the layer's own mean."""
+    problem = problem_of(residual_network(), Settings(weight_bits=2, act_bits=4, **settings))
+    graph, start = problem.placed.graph, decided(problem)
+    tuned = tune_batchnorm(problem, start)
+    activations = [node.name for node in graph.nodes if node.op == "relu"]
+    last = [name for name, node in graph.by_name.items() if node in graph.weighted and name in graph.outputs]
+    assert activations and last
+    moved = []
+    values = dict(zip(graph.inputs, problem.inputs, strict=True))
+    for node in graph.nodes:
+        values[node.name] = run_node(node, *(values[name] for name in node.inputs))
+    for name in (*activations, *last):
+        wanted = values[name].movedim(1, 0).flatten(1).double().mean(1).numpy()
+        found = results(problem, tuned, name).mean(1)
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+        moved.append(np.abs(results(problem, start, name).mean(1) - wanted).max() / np.abs(wanted).max())
+    assert max(moved) > 1e-2  # before, they were others
+
+
+def test_what_lets_as_much_through_already_stays() -> None:
+    """A channel that is never positive, in either network: any bias would do that leaves it so."""
+    net = Network(x=(2, 4, 4))
+    graph = net.graph(net.conv("last", net.relu("r", net.conv("conv", "x", 3)), 2))
+    graph.by_name["conv"].arrays["bias"][1] = -1000
+    problem = problem_of(graph, Settings(weight_bits=4, scales="pow2"))
+    start = decided(problem)
+    before = start.biases.get("conv", graph.by_name["conv"].arrays["bias"])
+    assert tune_batchnorm(problem, start).biases["conv"][1] == pytest.approx(before[1])
 
 
 def test_the_formula_by_hand() -> None:
