@@ -32,7 +32,7 @@ from intsim.ir.types import Scale, TensorType, Value
 
 EPOCHS, IMAGES, RATE = 8, 50, 2e-3
 """Of bias tuning, with the images of a step; the rate is in deviations of a channel, so that it fits every layer."""
-SAMPLES, HALVINGS = 1 << 18, 30
+SAMPLES, HALVINGS = 1 << 18, 24
 """Values of a channel, and steps of bisection, by which the mean behind an activation is matched."""
 IMAGES_AT_ONCE = 10
 """Whose values for the gradient are in memory together: of MobileNetV2 80 MB an image."""
@@ -221,16 +221,18 @@ def _shift(activation: FloatNode, found: Tensor, wanted: Tensor) -> NDArray[np.f
     """
     rows = [value.movedim(1 if value.ndim == 4 else -1, 0).flatten(1) for value in (found, wanted)]
     step = math.ceil(rows[0].shape[1] / SAMPLES)
-    x, x_float = (row[:, ::step].double() for row in rows)
-    goal = run_node(activation, x_float).mean(1)
-    high = x.abs().amax(1) + x_float.abs().amax(1)
-    low, stays = -high, run_node(activation, x).mean(1) == goal
+    x, x_float = (row[:, ::step].contiguous() for row in rows)
+
+    def passed(of: Tensor) -> Tensor:
+        return run_node(activation, of).mean(1, dtype=torch.float64)
+
+    goal, high = passed(x_float), x.abs().amax(1) + x_float.abs().amax(1)
+    low, stays = -high, passed(x) == goal
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        beyond = run_node(activation, x + middle[:, None]).mean(1) > goal
+        beyond = passed(x + middle[:, None]) > goal
         low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
-    shift: NDArray[np.float64] = torch.where(stays, 0.0, (low + high) / 2).numpy()
-    return shift
+    return torch.where(stays, 0.0, (low + high) / 2).double().numpy()
 
 
 def _moments(values: Values, node: FloatNode, arrays: Mapping[str, Tensor]) -> Moments:
