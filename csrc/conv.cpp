@@ -199,6 +199,31 @@ Conv::Route Conv::route(const ByteImages& in, const Halo& padding, const Images<
     return route;
 }
 
+// Operands of tiles [first_tile, last_tile): where byte `base` of the input, counted from the first tap, has its own.
+struct Conv::Operands {
+    const char* bytes;
+    int64_t base;
+};
+
+// All of them are prepared at once. Lines may overlap and even step back, as images share their halos, so any of them
+// may start first or end last.
+Conv::Operands Conv::operands_of(const Route& route, int64_t first_tile, int64_t last_tile) const {
+    if (make_operands_ == nullptr) return {reinterpret_cast<const char*>(route.in), 0};
+    int64_t first = INT64_MAX, last = INT64_MIN;
+    for (int64_t tile = first_tile; tile < last_tile;) {
+        const int64_t line = tile / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
+        const int64_t end = std::min(last_tile, first_of_line + route.tiles_per_line);
+        const int64_t start = route.start_of_line(line).in_step;
+        first = std::min(first, start + route.begin(tile - first_of_line) * route.line.in_step);
+        last = std::max(last, start + (route.begin(end - first_of_line) - 1) * route.line.in_step);
+        tile = end;
+    }
+    const int64_t count = last + route.reach - first;
+    char* prepared = scratch(count * packed_.operand_bytes);
+    make_operands_(route.in + first, prepared, count);
+    return {prepared, first};
+}
+
 // Computes every tile and gives it to sink(panel, acc, pixels, spot).
 template <class Sink>
 void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
@@ -217,25 +242,7 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
         const int64_t first_panel = range * panel_count / panel_ranges;
         const int64_t last_panel = (range + 1) * panel_count / panel_ranges;
 
-        // All inputs of the stretch are prepared at once. Lines may overlap and even step back, as images share their
-        // halos, so any of them may start first or end last.
-        const char* operands = reinterpret_cast<const char*>(route.in);
-        int64_t base = 0;
-        if (make_operands_ != nullptr) {
-            int64_t first = INT64_MAX, last = INT64_MIN;
-            for (int64_t tile = first_tile; tile < last_tile;) {
-                const int64_t line = tile / route.tiles_per_line, first_of_line = line * route.tiles_per_line;
-                const int64_t end = std::min(last_tile, first_of_line + route.tiles_per_line);
-                const int64_t start = route.start_of_line(line).in_step;
-                first = std::min(first, start + route.begin(tile - first_of_line) * route.line.in_step);
-                last = std::max(last, start + (route.begin(end - first_of_line) - 1) * route.line.in_step);
-                tile = end;
-            }
-            const int64_t count = last + route.reach - first;
-            char* prepared = scratch(count * packed_.operand_bytes);
-            make_operands_(route.in + first, prepared, count);
-            operands = prepared, base = first;
-        }
+        const Operands operands = operands_of(route, first_tile, last_tile);
 
         // Tiles of a line follow each other in acc, so that one call of the sink serves many; those of the second panel
         // of a pair come behind all of the first one's.
@@ -259,11 +266,11 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
                 const int64_t end_of_line = std::min(last_tile, first_of_line + route.tiles_per_line);
                 const int64_t first_pixel = route.begin(index - first_of_line);
                 int64_t pixel = first_pixel;
-                first.tile.acc = acc, second.tile.acc = acc + channels * kSinkPixels;
+                for (int64_t i = 0; i < together; ++i) of_panel[i].tile.acc = acc + channels * kSinkPixels * i;
                 for (; index < end_of_line && pixel + tiles_.max_rows <= first_pixel + kSinkPixels; ++index) {
                     const int64_t rows = route.begin(index + 1 - first_of_line) - pixel;
-                    const int64_t offset = start.in_step + pixel * route.line.in_step - base;
-                    first.tile.operand = operands + offset * packed_.operand_bytes;
+                    const int64_t offset = start.in_step + pixel * route.line.in_step - operands.base;
+                    first.tile.operand = operands.bytes + offset * packed_.operand_bytes;
                     if (to_bytes) {
                         uint8_t* const out = route.bytes + start.out_step + pixel * route.line.out_step;
                         first.out = out + outputs_[p].first, second.out = first.out + 16;
@@ -271,7 +278,8 @@ void Conv::run_tiles(const Route& route, int threads, const Sink& sink) const {
                     } else {
                         together == 2 ? tiles_.pair[rows](first.tile, second.tile) : tiles_.run[rows](first.tile);
                     }
-                    first.tile.acc += channels * rows, second.tile.acc += channels * rows, pixel += rows;
+                    for (int64_t i = 0; i < together; ++i) of_panel[i].tile.acc += channels * rows;
+                    pixel += rows;
                 }
                 for (int64_t i = 0; i < together && !to_bytes; ++i)
                     sink(p + i, acc + channels * kSinkPixels * i, pixel - first_pixel,

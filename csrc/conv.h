@@ -49,6 +49,7 @@ public:
 
 private:
     struct Route;
+    struct Operands;
     struct Spot;
     void choose(std::optional<Scheme> scheme, Method method);
     template <class T>
@@ -59,6 +60,7 @@ private:
     template <class T>
     Route route(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream) const;
     bool pairs_with_next(int64_t panel) const;
+    Operands operands_of(const Route& route, int64_t first_tile, int64_t last_tile) const;
     template <class Sink>
     void run_tiles(const Route& route, int threads, const Sink& sink) const;
     template <class T, class Sink>

@@ -9,7 +9,6 @@
 // Tiles may end in bytes without going by memory.
 #include <cstdint>
 #include <cstring>
-#include <utility>
 
 #include "avx512.h"
 
