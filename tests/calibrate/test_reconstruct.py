@@ -301,7 +301,7 @@ def test_no_value_is_computed_twice_on_the_way_through_the_network(graph: FloatG
     assert computed == names
 
 
-def test_adaquant_on_resnet20_at_four_bits() -> None:
+def test_adaquant_on_resnet20_at_three_bits() -> None:
     """A few images and steps already leave rounding to nearest behind."""
     import sys
 
@@ -323,7 +323,7 @@ def test_adaquant_on_resnet20_at_four_bits() -> None:
         return float((levels.argmax(1) == wanted).double().mean())
 
     assert set(METHODS) >= {"adaquant", "uwc"}
-    assert agreement("adaquant", {"iterations": "10"}) > agreement("mse", {}) + 0.05
+    assert agreement("adaquant", {"iterations": "30"}) > agreement("mse", {}) + 0.15
 
 
 @pytest.mark.parametrize("drop", [1e-3, 0.25, 0.5, 1.0])

@@ -138,7 +138,7 @@ def test_inspect_shows_the_graph_and_its_layers(intsim, quantize, tmp_path):
     assert layers["2"]["weight"] == "s3[4, 3, 3, 3]"
     assert layers["2"]["weight_bytes"] == -(-4 * 27 * 3 // 8)
     assert layers["2"]["macs"] == 9 * 4 * 27
-    assert layers["2"]["kernel"].startswith("gemm_")
+    assert layers["2"]["kernel"].startswith("gemm")
     assert "|acc| <= " in result.json["proofs"]["2"]
     assert 0 < result.json["live_bytes"] <= result.json["arena_bytes"]
     assert "rounding=" in result.json["text"]
