@@ -38,11 +38,9 @@ if SANITIZE:
 # share: the linker keeps one copy for all, which may be the one that only a newer processor can run.
 MACHINE = platform.machine()
 X86, ARM = {"x86_64", "amd64"}, {"aarch64", "arm64"}
-# GCC 12 warns of what its own header for AVX-512 leaves undefined on purpose (GCC's bug 105593).
-AVX512_HEADER = ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
 INSTRUCTION_SETS = {
     "avx2": (X86, ["-mavx2", "-mfma", "-mbmi2"]),
-    "avx512": (X86, ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni", *AVX512_HEADER]),
+    "avx512": (X86, ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"]),
     "neon": (ARM, ["-march=armv8.2-a+dotprod"]),
 }
 

@@ -8,6 +8,10 @@
 // of these functions for a file that runs on other processors.
 #pragma once
 
+#if defined(__GNUC__) && !defined(__clang__)  // GCC's bug 105593: its own header leaves undefined what it then reports
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #include <cstdint>
