@@ -249,9 +249,9 @@ def rows() -> list[Row]:
     table += [few, replace(few, widths="mobilenet_first_output", peer=few.name)]
     few = Calibrated("mobilenet", "adaquant", 4, 4, options=FEW_IMAGES["adaquant"], variant="few_images")
     tuned = replace(few, tune="bias", peer=few.name)
-    begun = {**few.options, "start": "least_squares"}
-    table += [few, tuned]
-    table.append(replace(tuned, equalize=True, options=begun, variant="few_images:least_squares", peer=tuned.name))
+    options = {**few.options, "start": "least_squares"}
+    begun = replace(few, equalize=True, options=options, variant="few_images:least_squares", peer=few.name)
+    table += [few, tuned, begun, replace(begun, tune="bias", peer=tuned.name)]
     plain = Calibrated("mobilenet", "least_squares", 4, 4, equalize=True)
     table += [plain, replace(plain, tune="batchnorm", peer=plain.name)]
     for method in ("adaquant", "uwc"):  # moments alone took adaquant from 60 to 10 of 100 after 50 iterations
