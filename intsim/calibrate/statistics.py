@@ -130,7 +130,7 @@ def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
         bias = target.mean + ratio * (arrays["bias"].double().numpy() - found.mean)
         activation = _activation_behind(graph, node)
         if activation is not None and not _has_own_scales(weights[node.name]):
-            read, read_float = (of.look(activation.inputs)[0] for of in (values, floats))
+            (read,), (read_float,) = values.look(activation.inputs), floats.get(activation.inputs)
             bias = arrays["bias"].double().numpy() + _shift(activation, read, read_float)
         weights[node.name], biases[node.name] = tuned, bias
         network.arrays[node.name] = {"weight": as_tensor(tuned.reals).float(), "bias": as_tensor(bias).float()}

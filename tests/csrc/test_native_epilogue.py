@@ -335,8 +335,7 @@ def test_every_epilogue_kernel_behind_a_convolution(
     np.testing.assert_array_equal(codes_of(out), expected)
 
 
-BYTE_TILES = {"gemmline": "line", "gemmhighword": "highword", "gemmthreshold16": "threshold16"}
-BYTE_TILES |= {"gemmthreshold32": "threshold32"}
+BYTE_TILES = {f"gemm{kind}": kind for kind in ("line", "highword", "threshold16", "threshold32")}
 """Op -> the epilogue in which the tile ends."""
 
 
