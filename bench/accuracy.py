@@ -232,6 +232,8 @@ def rows() -> list[Row]:
         rapq = replace(fixed, options={}, peer=fixed.name)
         table += [fixed, rapq, replace(rapq, tune="batchnorm", peer=rapq.name)]
         table.append(replace(fixed, options={**fixed.options, "start": "least_squares"}, peer=rapq.name))
+        free = Calibrated("resnet20", "uwc", weight_bits, act_bits, options={"rounding": "adaround"})
+        table.append(replace(free, peer=rapq.name))  # RAPQ's loop with free scales
     budgets: tuple[tuple[Measure, ...], ...] = (("size",), ("size", "bops"))
     for rounding, within, tune in product((PLAIN, "least_squares"), budgets, ("none", "batchnorm")):
         peer = Calibrated("resnet20", rounding, 3, 3, tune=tune).name

@@ -101,7 +101,7 @@ public:
         return std::move(packed_);
     }
 
-    // Each filter column's rows, once as they are and once moved down by one, in pairs or quads (kernel_table.h).
+    // Each filter column's rows, once as they are and once moved down by one, in pairs or quads (tiles.h).
     std::optional<PackedWeights> strips() {
         const bool words = scheme_ == Scheme::kW16, quads = scheme_ == Scheme::kDot;
         const bool fits = words   ? weights_within(-32768, 32767)
@@ -255,7 +255,7 @@ private:
         }
     }
 
-    // The layouts of kernel_table.h. Of the quad's steps only the first ones may be there.
+    // The layouts of tiles.h. Of the quad's steps only the first ones may be there.
     void write(int64_t outputs, const Quad& quad, int64_t parity, int64_t steps, char* to) const {
         if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
         const int32_t* weights = quad[0].data();

@@ -5,7 +5,7 @@
 // is a constant per channel, folded into the bias by the caller.)
 //
 // Panels. Outputs are cut into panels of 16 (lut: 32), within each group; the last one of a group is filled up with
-// zero weights. A panel goes through K in runs (kernel_table.h). For a dense convolution one row of the filter is one
+// zero weights. A panel goes through K in runs (tiles.h). For a dense convolution one row of the filter is one
 // run, because KW neighbouring pixels are contiguous, channel padding included (its weights are zero):
 //
 //     filter row 0: [kw 0: c0 c1 c2 -][kw 1: c0 c1 c2 -][kw 2: c0 c1 c2 -]     one run of 3 quads for C = 3

@@ -86,4 +86,4 @@ def test_the_kernel_is_still_to_be_written_where_the_page_says():
     kind = "EpilogueKind::kWide"
     assert kind in row
     assert kind not in (ROOT / "csrc/epilogue_avx2.cpp").read_text("utf-8")
-    assert kind in (ROOT / "csrc/kernels_portable.cpp").read_text("utf-8")
+    assert kind in (ROOT / "csrc/epilogue_portable.cpp").read_text("utf-8")
