@@ -1,10 +1,7 @@
-// The gemm tiles for AVX2, tuned on Zen 3.
+// The gemm tiles that multiply, for AVX2, tuned on Zen 3, and the rows of all gemm tiles.
 //
-// Each loop is a single asm block in a leaf function: GCC spills accumulator arrays of intrinsics and lost a factor of
-// 2 to 6. ymm0..11 hold 6 rows x 2 registers of accumulators, ymm12 and ymm13 the panel, ymm14 the broadcast operand,
-// ymm15 the product. Multiplies run on two of Zen 3's vector pipes and additions on all four, so the pair multiply +
-// add is bound at 3.2 instructions per cycle: 51 MAC/cycle for a16 and 25.6 for w16, against 16 for float32. Look-ups
-// run on the other two pipes, at up to 3.4 instructions per cycle: 108 MAC/cycle for lut. a32s1, s2 and s4 need 3, 2.5
+// Multiplies run on two of Zen 3's vector pipes and additions on all four, so the pair multiply + add is bound at 3.2
+// instructions per cycle: 51 MAC/cycle for a16 and 25.6 for w16, against 16 for float32. a32s1, s2 and s4 need 3, 2.5
 // and 2.25 instructions for 32 MAC: 31, 39 and 41 MAC/cycle.
 #include <cstdint>
 
@@ -14,19 +11,14 @@
 namespace intsim {
 namespace {
 
-alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2,
-                                            1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2};
-alignas(32) constexpr uint8_t kOneBytes[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2,
-                                                1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2};
-
 alignas(32) constexpr uint8_t kNibbles[32] = {15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
                                               15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
 alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1,
                                                   0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
 
 // clang-format off
+
+#define CONSTANTS [ones] "m"(kOnes), [nibbles] "m"(kNibbles), [nibble_levels] "m"(kNibbleLevels)
 
 // A panel that a few tiles alone multiply is read from memory, and fetched by the tiles before. Where it is in the cache
 // anyway that would cost a16 4 % of its time, so there is a loop without.
@@ -46,9 +38,6 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     "vmovdqa %%ymm" #i ", 32*" #i "(%[acc])\n"
 
 // The tile is written once, bias included, where sums stay in int32.
-#define LOAD_BIAS                       \
-    "vmovdqa (%[bias]), %%ymm12\n"      \
-    "vmovdqa 32(%[bias]), %%ymm13\n"
 #define STORE_ROW(low, high, address)                      \
     "vpaddd %%ymm12, %%ymm" #low ", %%ymm" #low "\n"       \
     "vpaddd %%ymm13, %%ymm" #high ", %%ymm" #high "\n"     \
@@ -181,90 +170,6 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     "add $16, %[q]\n"                  \
     "add $256, %[panel]\n"
 
-// lut: the panel's indices look up a quad's table, 16 channels by 2 planes in a register, and entries add up as bytes.
-// Flushing them adds plane 0 - 2 * plane 1 to int16 totals on the stack, and a full flush these to the tile.
-#define LUT_ROW(low, high, address) MULTIPLY_ADD("vbroadcasti128", "vpshufb", "vpaddb", low, high, address)
-#define LUT_QUAD(rows)        \
-    LOAD_PANEL("0", "32")     \
-    rows(LUT_ROW)             \
-    "add $16, %[p]\n"         \
-    "add $16, %[q]\n"         \
-    "add $64, %[panel]\n"
-#define LUT_ADD_BYTES(i)                                      \
-    "vpmaddubsw %[planes], %%ymm" #i ", %%ymm" #i "\n"        \
-    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
-    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
-    ZERO_ONE(i)
-#define LUT_START_ROW(low, high, address)              \
-    "vmovdqa %%ymm12, 64*" #low "(%[acc])\n"           \
-    "vmovdqa %%ymm13, 64*" #low "+32(%[acc])\n"        \
-    "vmovdqa %%ymm14, 64*" #high "(%[acc])\n"          \
-    "vmovdqa %%ymm15, 64*" #high "+32(%[acc])\n"
-#define LUT_START(rows)                 \
-    LOAD_BIAS                           \
-    "vmovdqa 64(%[bias]), %%ymm14\n"    \
-    "vmovdqa 96(%[bias]), %%ymm15\n"    \
-    rows(LUT_START_ROW)
-#define LUT_FLUSH_BYTES(low, high, address) LUT_ADD_BYTES(low) LUT_ADD_BYTES(high)
-#define LUT_ADD_HALF(i, half)                                        \
-    "vpmovsxwd 32*" #i "+16*" half "(%[totals]), %%ymm14\n"          \
-    "vpaddd 64*" #i "+32*" half "(%[acc]), %%ymm14, %%ymm14\n"       \
-    "vmovdqa %%ymm14, 64*" #i "+32*" half "(%[acc])\n"
-#define LUT_ADD_TOTALS(i)                       \
-    LUT_ADD_HALF(i, "0") LUT_ADD_HALF(i, "1")   \
-    "vmovdqa %%ymm15, 32*" #i "(%[totals])\n"
-#define LUT_FLUSH_TOTALS(low, high, address) LUT_ADD_TOTALS(low) LUT_ADD_TOTALS(high)
-#define LUT_FLUSH(rows)         \
-    rows(LUT_FLUSH_BYTES)       \
-    "cmpq $1, 16(%[run])\n"     \
-    "je 3f\n"                   \
-    ZERO_ONE(15)                \
-    rows(LUT_FLUSH_TOTALS)
-
-// lutodd: the same with signed entries, so that the planes are the unsigned operand.
-#define LUTODD_ADD_BYTES(i)                                   \
-    "vpmaddubsw %%ymm" #i ", %%ymm14, %%ymm" #i "\n"          \
-    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
-    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
-    ZERO_ONE(i)
-#define LUTODD_FLUSH_BYTES(low, high, address) LUTODD_ADD_BYTES(low) LUTODD_ADD_BYTES(high)
-#define LUTODD_FLUSH(rows)               \
-    "vmovdqa %[odd_planes], %%ymm14\n"   \
-    rows(LUTODD_FLUSH_BYTES)             \
-    "cmpq $1, 16(%[run])\n"              \
-    "je 3f\n"                            \
-    ZERO_ONE(15)                         \
-    rows(LUT_FLUSH_TOTALS)
-
-// lutsign: two neighbouring tables at once, one in each half of a register, for 16 channels. Flushing the bytes brings
-// both sums of a channel side by side and adds them, which leaves 16 channels in order in each of the two registers.
-#define LUTSIGN_ROW(low, high, address) MULTIPLY_ADD("vmovdqu", "vpshufb", "vpaddb", low, high, address)
-#define LUTSIGN_PAIR(rows)    \
-    LOAD_PANEL("0", "32")     \
-    rows(LUTSIGN_ROW)         \
-    "add $32, %[p]\n"         \
-    "add $32, %[q]\n"         \
-    "add $64, %[panel]\n"
-#define LUTSIGN_ADD_WORDS(i)                                  \
-    "vpmaddubsw %%ymm" #i ", %%ymm13, %%ymm" #i "\n"          \
-    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
-    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
-    ZERO_ONE(i)
-#define LUTSIGN_FLUSH_BYTES(low, high, address)                          \
-    "vperm2i128 $0x20, %%ymm" #high ", %%ymm" #low ", %%ymm14\n"         \
-    "vperm2i128 $0x31, %%ymm" #high ", %%ymm" #low ", %%ymm15\n"         \
-    "vpunpcklbw %%ymm15, %%ymm14, %%ymm" #low "\n"                       \
-    "vpunpckhbw %%ymm15, %%ymm14, %%ymm" #high "\n"                      \
-    LUTSIGN_ADD_WORDS(low) LUTSIGN_ADD_WORDS(high)
-#define LUTSIGN_FLUSH(rows)               \
-    "vmovdqa %[one_bytes], %%ymm13\n"     \
-    rows(LUTSIGN_FLUSH_BYTES)             \
-    "cmpq $1, 16(%[run])\n"               \
-    "je 3f\n"                             \
-    ZERO_ONE(15)                          \
-    rows(LUT_FLUSH_TOTALS)
-
-// `int16_totals`: how many of them a kernel keeps on the stack; 1 where it has none.
 // float32, the roof of benchmarks: one k of 16 channels, 4 times.
 #define FMA_AT(skip, low, high, address)                        \
     "vbroadcastss " skip address ", %%ymm14\n"                  \
@@ -285,13 +190,7 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
 #define FMA_STORE_ONE(i) "vmovaps %%ymm" #i ", 32*" #i "(%[acc])\n"
 #define FMA_STORE(low, high, address) FMA_STORE_ONE(low) FMA_STORE_ONE(high)
 
-// The same in pairs, or in steps with the rest one by one.
-#define EACH_PAIR(pair, rows) \
-    ".p2align 5\n"            \
-    "2:\n"                    \
-    pair(rows)                \
-    "sub $2, %[n]\n"          \
-    "jnz 2b\n"
+// The loop over quads in steps, with the rest one by one.
 #define EACH_STEP(count, step, single, rows)  \
     "sub $" #count ", %[n]\n"         \
     "jl 5f\n"                         \
@@ -304,39 +203,6 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
     "jz 6f\n"                         \
     EACH_QUAD(single, rows)           \
     "6:\n"
-
-// at_start; for each run { p = operand + offset; each_quad; if (run.flush) { after_flush } } at_end
-#define GEMM_KERNEL(function, int16_totals, rows, at_start, each_quad, after_flush, at_end)                                      \
-    __attribute__((noinline)) void function(const Tile& tile) {                                                      \
-        const Run* run = tile.runs;                                                                                  \
-        const void* panel = tile.panel;                                                                              \
-        const int32_t* bias = tile.bias;                                                                              \
-        int64_t count = tile.run_count, n;                                                                           \
-        const char *p, *q;                                                                                           \
-        alignas(32) int16_t totals[int16_totals] = {};                                                               \
-        __asm__ volatile(                                                                                            \
-            at_start                                                                                                 \
-            rows(ZERO)                                                                                               \
-            "1: mov (%[run]), %[p]\n"                                                                                \
-            "add %[operand], %[p]\n"                                                                                 \
-            "lea (%[p],%[stride],2), %[q]\n"                                                                         \
-            "add %[stride], %[q]\n"                                                                                  \
-            "mov 8(%[run]), %[n]\n"                                                                                  \
-            each_quad                                                                                                \
-            "cmpq $0, 16(%[run])\n"                                                                                  \
-            "je 3f\n"                                                                                                \
-            after_flush                                                                                              \
-            "3: add $24, %[run]\n"                                                                                   \
-            "dec %[count]\n"                                                                                         \
-            "jnz 1b\n"                                                                                               \
-            at_end                                                                                                   \
-            "vzeroupper\n"                                                                                           \
-            : [run] "+&r"(run), [panel] "+&r"(panel), [count] "+&r"(count), [bias] "+&r"(bias), [n] "=&r"(n), [p] "=&r"(p), [q] "=&r"(q) \
-            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [acc] "r"(tile.acc), [ahead] "r"(tile.ahead), [ones] "m"(kOnes),    \
-              [planes] "m"(kPlanes), [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes), [nibbles] "m"(kNibbles), [nibble_levels] "m"(kNibbleLevels), [totals] "r"(totals)                                                            \
-            : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",        \
-              "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");                                                 \
-    }
 
 // clang-format on
 
@@ -353,13 +219,7 @@ alignas(32) constexpr int8_t kNibbleLevels[32] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7
                              EACH_STEP(2, W16_TWO, W16_ONE, EACH_ROW_##mr)),                                           \
                 "", INT32_STORE(EACH_ROW_##mr))                                                                        \
     GEMM_KERNEL(gemm_a32s1_##mr, 1, EACH_ROW_##mr, "", EACH_QUAD(A32S1_QUAD, EACH_ROW_##mr), "",                       \
-                INT32_STORE(EACH_ROW_##mr))                                                                            \
-    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr), EACH_QUAD(LUT_QUAD, EACH_ROW_##mr),   \
-                LUT_FLUSH(EACH_ROW_##mr), "")                                                                          \
-    GEMM_KERNEL(gemm_lutodd_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                    \
-                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")                                   \
-    GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                   \
-                EACH_PAIR(LUTSIGN_PAIR, EACH_ROW_##mr), LUTSIGN_FLUSH(EACH_ROW_##mr), "")
+                INT32_STORE(EACH_ROW_##mr))
 #define STEP_KERNELS(mr)                                                                                        \
     GEMM_KERNEL(gemm_a32s2_##mr, 1, EACH_ROW_##mr, "", EACH_STEP(2, A32S2_STEP, A32S1_QUAD, EACH_ROW_##mr), "", \
                 INT32_STORE(EACH_ROW_##mr))                                                                     \
