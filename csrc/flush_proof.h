@@ -7,9 +7,8 @@
 //     a32  the same, within a step of 1, 2 or 4 quads
 //     lut  byte lane (n, plane): the plane's bits of every quad; int16 lane n: all weights of channel n
 //     lutodd  the same, with bytes from -128 to 127, as every bit counts +1 or -1
-//     lutsign byte lane (n, parity of the quad), int16 lane n: its weights. Two quads are added at once, so when the
-//     first
-//             of them comes, the second one's lanes must have room for any
+//     lutsign  byte lane (n, parity of the quad), int16 lane n: its weights. Two quads are added at once, so when the
+//              first of them comes, the second one's lanes must have room for any
 //
 // The packer gives the quads of a panel in order and is told, before each, which lanes must be flushed first. The proof
 // rests on the actual weights, not on the worst that their width allows.

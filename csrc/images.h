@@ -1,10 +1,11 @@
 // Batches of images, channels last, with a halo: what every native operator reads and writes.
 //
-//     . . . . . . . . . . . . . .     halo.top rows             One pixel is `pixel_stride` elements: its channels,
-//     then . . +-------------------+       height rows of            padding up to a multiple of 4 (bytes) or 16
-//     (int32), so . . | pixel(0,0)        |       width pixels, each        that kernels read whole groups. What the
-//     padding holds . . |                   |       after a gap of            does not matter: its weights are zero. .
-//     . +-------------------+       max(left, right) . . . . . . . . . . . . . .     halo.bottom rows
+//     . . . . . . . . . . . . . .   halo.top rows         One pixel is `pixel_stride` elements: its channels, then
+//     . . +-------------------+     height rows of        padding up to a multiple of 4 (bytes) or 16 (int32), so that
+//     . . | pixel(0, 0)       |     width pixels, each    kernels read whole groups. What the padding holds does not
+//     . . |                   |     after a gap of        matter: its weights are zero.
+//     . . +-------------------+     max(left, right)
+//     . . . . . . . . . . . . . .   halo.bottom rows
 //
 // The gap in front of a row is its left halo, and also the right halo of the row above; the rows between two images are
 // likewise the bottom halo of one and the top halo of the next. A convolution with padding reads its taps straight from

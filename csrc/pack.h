@@ -17,39 +17,13 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "epilogue.h"
+#include "conv_spec.h"
+#include "dispatch.h"
 #include "images.h"
-#include "kernel_table.h"
 
 namespace intsim {
-
-struct ConvSpec {
-    std::string name;  // the layer, for messages
-    int64_t out_channels, in_channels, groups;
-    int64_t kernel_height, kernel_width;
-    int64_t stride_y, stride_x, dilation_y, dilation_x;
-    int act_bits;                  // activation bytes are 0 .. 2^act_bits - 1
-    std::vector<int64_t> weights;  // levels [out][in / groups][kernel_height][kernel_width]
-    std::vector<int64_t> bias;     // [out], what an all-zero-byte input gives
-    bool one_pixel = false;        // of output, for each image: weights are read from memory as often as multiplied
-
-    int64_t depth() const { return in_channels / groups; }
-    bool depthwise() const { return groups > 1 && depth() == 1 && out_channels == groups; }
-    // Whether a row of the filter is one run, over neighbouring pixels that must then be contiguous.
-    bool joins_pixels() const { return groups == 1 && dilation_x == 1 && kernel_width > 1; }
-    int64_t weight(int64_t out, int64_t in, int64_t y, int64_t x) const {
-        return weights[((out * depth() + in) * kernel_height + y) * kernel_width + x];
-    }
-};
-
-// Throws std::invalid_argument for extents and counts that contradict each other.
-void validate(const ConvSpec& spec);
-
-// Accumulators over all inputs of act_bits; std::invalid_argument, naming layer and channel, if one leaves int32.
-Bounds accumulator_bounds(const ConvSpec& spec);
 
 // A run before it is known how far apart the input's rows are.
 struct PackedRun {
@@ -67,26 +41,38 @@ struct Panel {
 
 class PackedWeights {
 public:
-    TileOp op;
-    Scheme scheme;
-    int64_t panel_channels;  // 16 or 32
-    int operand_bytes;       // for each activation: 1 as it is, 2 widened to int16, 4 as part of a quad's table
+    TileOp op{};
+    Scheme scheme{};
+    int64_t panel_channels = 0;  // 16 or 32
+    int operand_bytes = 0;       // for each activation: 1 as it is, 2 widened to int16, 4 as part of a quad's table
     std::vector<Panel> panels;
     int64_t flushes = 0, quads = 0;  // over all panels
     double cycles = 0;               // estimated, for 6 output pixels
 
-    const void* data(const Panel& panel) const { return data_.get() + panel.data; }
+    PackedWeights(TileOp op, Scheme scheme, int64_t panel_channels, int operand_bytes)
+        : op(op), scheme(scheme), panel_channels(panel_channels), operand_bytes(operand_bytes) {}
+    PackedWeights() = default;
+
+    // Room for all panels, of zeros; then panels come one after the other, each in so many bytes of it.
+    void allocate(int64_t bytes);
+    Panel& add_panel(Panel panel, int64_t bytes);
+    char* data(const Panel& panel) { return data_.get() + panel.data; }
+    const char* data(const Panel& panel) const { return data_.get() + panel.data; }
     int64_t bytes() const { return bytes_; }
     AlignedArray<char> take_data() { return std::move(data_); }
 
 private:
-    friend class Packer;
     AlignedArray<char> data_;
     int64_t bytes_ = 0;
 };
 
-// Packed for the scheme, or nothing where the weights do not fit it. A depthwise convolution has its own kernel (w16).
+// Packed for the scheme, or nothing where the weights do not fit it: in strips where the filters fit these, depthwise
+// where each channel has its own filter, else dense.
 std::optional<PackedWeights> pack(const ConvSpec& spec, Scheme scheme);
+bool fits_strips(const ConvSpec& spec);
+std::optional<PackedWeights> pack_strips(const ConvSpec& spec, Scheme scheme);
+std::optional<PackedWeights> pack_depthwise(const ConvSpec& spec, Scheme scheme);
+std::optional<PackedWeights> pack_dense(const ConvSpec& spec, Scheme scheme);
 
 // Packed for that of some schemes, the cheapest first, which takes the fewest cycles; nothing if none is exact.
 std::optional<PackedWeights> pack_fastest(const ConvSpec& spec, const std::vector<SchemeCost>& costs);

@@ -8,11 +8,11 @@
 // groups or dilation every tap is one. A tile kernel computes MR output pixels, whose inputs lie `row_stride` bytes
 // apart, times NR output channels, 16 or 32:
 //
-//     acc[row][channel] = bias[channel] + sum over runs, over k:  operand[row * row_stride + run.offset + k] *
-//     panel[...]
+//     acc[row][channel] = bias[channel]
+//                         + sum over runs, over k:  operand[row * row_stride + run.offset + k] * panel[...]
 //
-// Panels hold the weights in the order in which the kernel eats them, one
-// *quad* (4 consecutive k) of NR channels at a time:
+// Panels hold the weights in the order in which the kernel eats them, one *quad* (4 consecutive k) of NR channels at a
+// time:
 //
 //     a16, a32 (gemm)  [quad][2][8 channels][4 k] int8      vpmaddubsw eats 4 k of 8 channels
 //     a16x4 (gemm)     [quad][8 channels][4 k] bytes        the same in 4 bits: channels 0..7 below, 8..15 above
@@ -23,10 +23,9 @@
 //     w16 (gemm)       [pair][16 channels][2 k] int16       vpmaddwd eats 2 k of 8 channels; operands widened to int16
 //     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
 //     lutodd (gemm)    the same, but a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
-//     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are
-//     -1, 1.
+//     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are -1, 1.
 //                      Channels 0..7 and 16..23 come first, then 8..15 and 24..31
-//     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators; for each 16
+//     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators; 32 channels are two
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
 //     w16 (strip)      [8 channels each][filter column][w0 w1, w2 0, 0 w0, w1 w2][8 channels][2 taps] int16
 //     a16 (strip)      [filter column][w0 w1, w2 0, 0 w0, w1 w2][16 channels in kUnpackOrder][2 taps] int8
