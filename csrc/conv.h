@@ -1,10 +1,7 @@
 // Convolution and linear layers: packed weights and a fused epilogue, run over batches of images.
 //
-// The output pixels of all images form a few nested loops of constant stride. Where memory allows, neighbouring loops
-// merge (a 1x1 convolution without halo is one long line of pixels, a linear layer one line of images), so that the
-// innermost *line* is as long as can be. Lines are cut into tiles of MR pixels as evenly as possible (7 is 4 + 3), and
-// a task is a stretch of tiles times a range of panels: it walks panel by panel, so that the panel stays in the first
-// cache while the stretch's inputs stay in the second.
+// A task is a stretch of tiles (route.h) times a range of panels: it walks panel by panel, so that the panel stays in the
+// first cache while the stretch's inputs stay in the second.
 #pragma once
 
 #include <functional>
@@ -12,6 +9,7 @@
 
 #include "add.h"
 #include "pack.h"
+#include "route.h"
 #include "winograd.h"
 
 namespace intsim {
@@ -48,21 +46,20 @@ public:
     const Epilogue* epilogue() const { return epilogue_.get(); }
 
 private:
-    struct Route;
-    struct Operands;
-    struct Spot;
+    struct Stretch;
     void choose(std::optional<Scheme> scheme, Method method);
-    template <class T>
-    void check(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out) const;
     template <class T, class Sink>
     Bound bind_to(const ByteImages& in, const Halo& padding, int pad_byte, const Images<T>& out,
                   const ByteImages* stream, const Sink& sink) const;
     template <class T>
     Route route(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream) const;
     bool pairs_with_next(int64_t panel) const;
-    Operands operands_of(const Route& route, int64_t first_tile, int64_t last_tile) const;
+    Stretch stretch_of(const Route& route, int64_t first_tile, int64_t last_tile) const;
     template <class Sink>
-    void run_tiles(const Route& route, int threads, const Sink& sink) const;
+    void run_tiles(const Route& route, uint8_t* bytes, int threads, const Sink& sink) const;
+    template <class Sink>
+    void run_panels(const Route& route, const Stretch& stretch, int64_t panel, int64_t count, uint8_t* bytes,
+                    const Sink& sink) const;
     template <class T, class Sink>
     void run_strips(const ByteImages& in, const Halo& padding, const Images<T>& out, const ByteImages* stream,
                     int threads, const Sink& sink) const;

@@ -56,4 +56,33 @@ Bounds accumulator_bounds(const ConvSpec& spec) {
     return bounds;
 }
 
+Extents output_of(const ConvSpec& spec, const ByteImages& in, const Halo& padding, int pad_byte) {
+    const std::string& name = spec.name;
+    const auto extent = [&](int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t dilation,
+                            int64_t stride) {
+        const int64_t free = size + before + after - dilation * (kernel - 1) - 1;
+        require(free >= 0, "'", name, "': a kernel of ", kernel, " does not fit an image of ", size);
+        return free / stride + 1;
+    };
+    require(in.channels == spec.in_channels, "'", name, "': input has ", in.channels, " channels, expected ",
+            spec.in_channels);
+    require(in.max_byte < 1 << spec.act_bits, "'", name, "': input codes up to ", in.max_byte, ", packed for ",
+            spec.act_bits, " bits");
+    require(std::min({padding.top, padding.bottom, padding.left, padding.right}) >= 0, "'", name,
+            "': negative padding");
+    const bool padded = padding.top + padding.bottom + padding.left + padding.right > 0;
+    require(padding.top <= in.halo.top && padding.bottom <= in.halo.bottom && padding.left <= in.halo.left &&
+                padding.right <= in.halo.right,
+            "'", name, "': the input's halo is smaller than the padding");
+    require(!padded || in.fill == pad_byte, "'", name, "': the input's halo holds ", int{in.fill}, ", expected ",
+            pad_byte);
+    require(!spec.joins_pixels() || in.pixel_stride == padded_channels(in.channels), "'", name, "': input pixels are ",
+            in.pixel_stride, " bytes apart, expected ", padded_channels(in.channels));
+    const int64_t height =
+        extent(in.height, padding.top, padding.bottom, spec.kernel_height, spec.dilation_y, spec.stride_y);
+    const int64_t width =
+        extent(in.width, padding.left, padding.right, spec.kernel_width, spec.dilation_x, spec.stride_x);
+    return {in.batch, height, width, spec.out_channels};
+}
+
 }  // namespace intsim

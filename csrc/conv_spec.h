@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "epilogue.h"
+#include "images.h"
 
 namespace intsim {
 
@@ -33,5 +34,9 @@ void validate(const ConvSpec& spec);
 
 // Accumulators over all inputs of act_bits; std::invalid_argument, naming layer and channel, if one leaves int32.
 Bounds accumulator_bounds(const ConvSpec& spec);
+
+// What the convolution of these images has, padded from their halo. Throws std::invalid_argument, naming the layer, for
+// images that it is not packed for.
+Extents output_of(const ConvSpec& spec, const ByteImages& in, const Halo& padding, int pad_byte);
 
 }  // namespace intsim
