@@ -38,9 +38,11 @@ if SANITIZE:
 # share: the linker keeps one copy for all, which may be the one that only a newer processor can run.
 MACHINE = platform.machine()
 X86, ARM = {"x86_64", "amd64"}, {"aarch64", "arm64"}
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"]
 INSTRUCTION_SETS = {
     "avx2": (X86, ["-mavx2", "-mfma", "-mbmi2"]),
-    "avx512": (X86, ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni"]),
+    "avx512": (X86, AVX512),
+    "avx512vbmi": (X86, [*AVX512, "-mavx512vbmi"]),
     "neon": (ARM, ["-march=armv8.2-a+dotprod"]),
 }
 

@@ -19,6 +19,7 @@ std::optional<Scheme> parse_scheme(const std::optional<std::string>& name) {
                                         {Scheme::kLut, "lut"},
                                         {Scheme::kLutOdd, "lutodd"},
                                         {Scheme::kLutSign, "lutsign"},
+                                        {Scheme::kLut6, "lut6"},
                                         {Scheme::kA32S1, "a32s1"},
                                         {Scheme::kA32S2, "a32s2"},
                                         {Scheme::kA32S4, "a32s4"},

@@ -64,7 +64,7 @@ void Conv::choose(std::optional<Scheme> scheme, Method method) {
         strip_ = &find_strip(packed_.scheme);
     else
         tiles_ = find_tiles(packed_.op, packed_.scheme);
-    if (packed_.operand_bytes > 1) make_operands_ = find_operands(packed_.scheme).run;
+    if (packed_.operand_bytes != 1) make_operands_ = find_operands(packed_.scheme).run;
     for (const Panel& panel : packed_.panels) outputs_.push_back(panel.outputs);
     panel_channels_ = packed_.panel_channels;
 }
@@ -79,8 +79,7 @@ Route Conv::route(const ByteImages& in, const Halo& padding, const Images<T>& ou
                  tiles_.max_rows, spec_, packed_);
 }
 
-// Tiles [first, last) of one task and their operands: where byte `base` of the input, counted from the first tap, has
-// its own.
+// Tiles [first, last) of one task and their operands, from byte `base` of them on, counted from the first tap.
 struct Conv::Stretch {
     int64_t first, last;
     const char* operands;
@@ -100,9 +99,11 @@ Conv::Stretch Conv::stretch_of(const Route& route, int64_t first_tile, int64_t l
         last = std::max(last, start + (route.begin(end - first_of_line) - 1) * route.line.in_step);
         tile = end;
     }
-    const int64_t count = last + route.reach - first;
-    char* prepared = scratch(count * packed_.operand_bytes);
-    make_operands_(route.in + first, prepared, count);
+    const int64_t bytes = last + route.reach - first;
+    const auto [input, operands] = route.ratio;
+    char* prepared = scratch(bytes);
+    make_operands_({route.in + first / operands * input, prepared, ceil_divide(bytes, operands) * input, spec_.depth(),
+                    route.pixel_stride});
     return {first_tile, last_tile, prepared, first};
 }
 
@@ -135,14 +136,14 @@ void Conv::run_tiles(const Route& route, uint8_t* bytes, int threads, const Sink
 template <class Sink>
 void Conv::run_panels(const Route& route, const Stretch& stretch, int64_t panel, int64_t count, uint8_t* bytes,
                       const Sink& sink) const {
-    alignas(64) int32_t acc[kSinkPixels * kMaxTileChannels + kAccumulatorSlack];
+    alignas(64) int32_t acc[2 * kSinkPixels * kMaxTileChannels + kAccumulatorSlack];
     const int64_t channels = panel_channels_;
     const bool to_bytes = byte_tiles_.info != nullptr && outputs_[panel + count - 1].count == 16;
     ByteTile tiles[2];
     for (int64_t i = 0; i < count; ++i) {
         const std::vector<Run>& runs = route.runs[panel + i];
         tiles[i].tile = {nullptr,
-                         route.line.in_step * packed_.operand_bytes,
+                         route.line.in_step,
                          runs.data(),
                          static_cast<int64_t>(runs.size()),
                          packed_.data(packed_.panels[panel + i]),
@@ -161,8 +162,7 @@ void Conv::run_panels(const Route& route, const Stretch& stretch, int64_t panel,
         for (int64_t i = 0; i < count; ++i) tiles[i].tile.acc = acc + channels * kSinkPixels * i;
         for (; index < end_of_line && pixel + tiles_.max_rows <= first_pixel + kSinkPixels; ++index) {
             const int64_t rows = route.begin(index + 1 - first_of_line) - pixel;
-            const int64_t offset = start.in_step + pixel * route.line.in_step - stretch.base;
-            first.tile.operand = stretch.operands + offset * packed_.operand_bytes;
+            first.tile.operand = stretch.operands + start.in_step + pixel * route.line.in_step - stretch.base;
             if (to_bytes) {
                 uint8_t* const out = bytes + start.out_step + pixel * route.line.out_step;
                 first.out = out + outputs_[panel].first, second.out = first.out + 16;
@@ -179,7 +179,8 @@ void Conv::run_panels(const Route& route, const Stretch& stretch, int64_t panel,
     }
 }
 
-// Panels of one group go through the same runs where no flush cuts them: only such schemes have tiles for pairs.
+// Panels of one group go through the same runs where no flush cuts them, or all at the same places: only such schemes
+// have tiles for pairs.
 bool Conv::pairs_with_next(int64_t panel) const {
     return packed_.panels[panel].first_input == packed_.panels[panel + 1].first_input;
 }

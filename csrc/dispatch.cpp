@@ -61,9 +61,10 @@ std::vector<const KernelTable*> runnable_tables() {
     std::vector<const KernelTable*> tables;
 #if defined(__x86_64__)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    if (avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni"))
-        tables.push_back(&kAvx512Kernels);
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512vnni");
+    if (avx512 && __builtin_cpu_supports("avx512vbmi")) tables.push_back(&kAvx512VbmiKernels);
+    if (avx512) tables.push_back(&kAvx512Kernels);
     if (avx2) tables.push_back(&kAvx2Kernels);
 #elif defined(__aarch64__)
     if (has_dot_product()) tables.push_back(&kNeonKernels);

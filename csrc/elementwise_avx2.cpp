@@ -121,11 +121,11 @@ void add64(const AddArgs& args) {
     block.rounding.simple ? add64_pixels<A, true>(args, block) : add64_pixels<A, false>(args, block);
 }
 
-void widen(const uint8_t* from, void* words, int64_t count) {
-    int16_t* to = static_cast<int16_t*>(words);
+void widen(const OperandArgs& args) {
+    int16_t* to = static_cast<int16_t*>(args.to);
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16) store(to + i, widen16(from + i));
-    for (; i < count; ++i) to[i] = from[i];
+    for (; i + 16 <= args.count; i += 16) store(to + i, widen16(args.from + i));
+    for (; i < args.count; ++i) to[i] = args.from[i];
 }
 
 // 16 tables of 16 entries. In part p, an index of x xor 16p is below 16 exactly where the high nibble of x is p; adding
@@ -176,8 +176,8 @@ void quantize(const QuantizeArgs& args) {
 
 // The tables of two quads at a time: activation k of its quad goes to the entries whose index has bit k.
 template <bool kSigned>
-void build_tables(const uint8_t* from, void* tables, int64_t count) {
-    uint8_t* to = static_cast<uint8_t*>(tables);
+void build_tables(const OperandArgs& args) {
+    uint8_t* to = static_cast<uint8_t*>(args.to);
     __m256i places[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
@@ -186,9 +186,9 @@ void build_tables(const uint8_t* from, void* tables, int64_t count) {
             place[lane] = static_cast<uint8_t>(lane >> k & 1 ? lane / 16 * 4 + k : 0x80);  // 0x80 gives zero
         places[k] = load(place);
     }
-    for (int64_t i = 0; i < count; i += 8, to += 32) {
+    for (int64_t i = 0; i < args.count; i += 8, to += 32) {
         int64_t eight;
-        __builtin_memcpy(&eight, from + i, sizeof eight);
+        __builtin_memcpy(&eight, args.from + i, sizeof eight);
         const __m256i a = _mm256_set1_epi64x(eight);
         const __m256i first = _mm256_add_epi8(_mm256_shuffle_epi8(a, places[0]), _mm256_shuffle_epi8(a, places[1]));
         const __m256i second = _mm256_add_epi8(_mm256_shuffle_epi8(a, places[2]), _mm256_shuffle_epi8(a, places[3]));

@@ -79,17 +79,17 @@ void add_high_word(const AddArgs& args) {
 
 // The signed tables of two quads at a time: activation k of its quad goes to the entries whose index has bit k. Twice
 // the sum of those whose bit is set, less the sum of all, is the sum with the signs of the bits.
-void build_sign_tables(const uint8_t* from, void* tables, int64_t count) {
-    uint8_t* to = static_cast<uint8_t*>(tables);
+void build_sign_tables(const OperandArgs& args) {
+    uint8_t* to = static_cast<uint8_t*>(args.to);
     uint8x16_t places[4];
     for (uint8_t k = 0; k < 4; ++k) {
         uint8_t place[16];
         for (int entry = 0; entry < 16; ++entry) place[entry] = entry >> k & 1 ? k : 0xff;  // which looks up zero
         places[k] = vld1q_u8(place);
     }
-    for (int64_t i = 0; i < count; i += 4, to += 16) {
+    for (int64_t i = 0; i < args.count; i += 4, to += 16) {
         uint32_t quad;
-        __builtin_memcpy(&quad, from + i, sizeof quad);
+        __builtin_memcpy(&quad, args.from + i, sizeof quad);
         const uint8x16_t a = vreinterpretq_u8_u32(vdupq_n_u32(quad));
         const uint8x16_t first = vaddq_u8(vqtbl1q_u8(a, places[0]), vqtbl1q_u8(a, places[1]));
         const uint8x16_t second = vaddq_u8(vqtbl1q_u8(a, places[2]), vqtbl1q_u8(a, places[3]));

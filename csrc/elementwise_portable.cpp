@@ -33,20 +33,33 @@ void add_high_word(const AddArgs& args) {
         }
 }
 
-void widen(const uint8_t* from, void* to, int64_t count) {
-    int16_t* words = static_cast<int16_t*>(to);
-    for (int64_t i = 0; i < count; ++i) words[i] = from[i];
+void widen(const OperandArgs& args) {
+    int16_t* words = static_cast<int16_t*>(args.to);
+    for (int64_t i = 0; i < args.count; ++i) words[i] = args.from[i];
 }
 
 template <bool kSigned>
-void build_tables(const uint8_t* from, void* to, int64_t count) {
-    uint8_t* table = static_cast<uint8_t*>(to);
-    for (int64_t i = 0; i < count; i += 4, table += 16)
+void build_tables(const OperandArgs& args) {
+    uint8_t* table = static_cast<uint8_t*>(args.to);
+    for (int64_t i = 0; i < args.count; i += 4, table += 16)
         for (int entry = 0; entry < 16; ++entry) {
             table[entry] = 0;
-            for (int k = 0; k < 4; ++k)
-                table[entry] += static_cast<uint8_t>(entry >> k & 1 ? from[i + k] : kSigned ? -from[i + k] : 0);
+            for (int k = 0; k < 4; ++k) {
+                const uint8_t a = args.from[i + k];
+                table[entry] += static_cast<uint8_t>(entry >> k & 1 ? a : kSigned ? -a : 0);
+            }
         }
+}
+
+void build_sextets(const OperandArgs& args) {
+    uint8_t* table = static_cast<uint8_t*>(args.to);
+    for (int64_t pixel = 0; pixel < args.count; pixel += args.pixel_stride)
+        for (int64_t channel = 0; channel < args.channels; channel += 6, table += 64)
+            for (int entry = 0; entry < 64; ++entry) {
+                table[entry] = 0;
+                for (int k = 0; k < 6 && channel + k < args.channels; ++k)
+                    table[entry] += static_cast<uint8_t>(entry >> k & 1 ? args.from[pixel + channel + k] : 0);
+            }
 }
 
 // Clipping to integers commutes with rounding, and once |v| < 2^22 adding 1.5 * 2^23 rounds to nearest even.
@@ -105,6 +118,7 @@ constexpr OperandRow kOperands[] = {
     {{"operand_u8s1_signtables_portable_1x4", "operand", "tables", "portable", 1, 4, 8, 1},
      Scheme::kLutSign,
      build_tables<true>},
+    {{"operand_u8s2_sextets_portable_1x6", "operand", "sextets", "portable", 1, 6, 8, 2}, Scheme::kLut6, build_sextets},
 };
 constexpr LookupRow kLookup = {{"lookup_u8s8_table_portable_1x1", "lookup", "table", "portable", 1, 1, 8, 8}, lookup};
 constexpr QuantizeRow kQuantizer = {

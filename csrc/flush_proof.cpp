@@ -86,4 +86,26 @@ std::optional<Flush> FlushProof::add_entries(const Quad& quad) {
     return std::nullopt;
 }
 
+std::optional<Flush> SextetProof::add(const char* indices, int64_t apart) {
+    constexpr int64_t kMostFlushes = 32768 / 510;  // each adds 255 at most to an int16, and -2 * 255 at least
+    int32_t sums = 0, alone = 0;
+    for (Bits& set : set_) {
+        for (size_t lane = 0; lane < set.size(); ++lane) {
+            const int32_t bits = __builtin_popcount(static_cast<uint8_t>(indices[lane]));
+            set[lane] += bits;
+            sums = std::max(sums, set[lane]), alone = std::max(alone, bits);
+        }
+        indices += apart;
+    }
+    if (alone > most_) return std::nullopt;
+    if (sums <= most_) return kNoFlush;
+    indices -= apart * static_cast<int64_t>(set_.size());
+    for (Bits& set : set_) {
+        for (size_t lane = 0; lane < set.size(); ++lane)
+            set[lane] = __builtin_popcount(static_cast<uint8_t>(indices[lane]));
+        indices += apart;
+    }
+    return ++flushes_ % kMostFlushes == 0 ? kFlushAll : kFlushBytes;
+}
+
 }  // namespace intsim

@@ -12,11 +12,14 @@
 //
 // The packer gives the quads of a panel in order and is told, before each, which lanes must be flushed first. The proof
 // rests on the actual weights, not on the worst that their width allows.
+//
+// Scheme lut6 flushes all panels of a layer together, so that pairs of them go through the same runs.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "kernel_table.h"
 
@@ -33,8 +36,11 @@ constexpr bool is_lut(Scheme scheme) { return scheme == Scheme::kLut || is_signe
 // w16 in one form or another: int32 from the first product.
 constexpr bool is_w16(Scheme scheme) { return scheme == Scheme::kW16 || scheme == Scheme::kW16X8; }
 
-// What a run's length counts: quads or pairs.
-constexpr int64_t k_per_step(Scheme scheme) { return is_w16(scheme) ? 2 : 4; }
+// What a run's length counts: pairs, sextets or quads.
+constexpr int64_t k_per_step(Scheme scheme) { return is_w16(scheme) ? 2 : scheme == Scheme::kLut6 ? 6 : 4; }
+
+// Bytes of operands that a step eats of each row.
+constexpr int64_t step_operands(Scheme scheme) { return is_lut(scheme) ? 16 : scheme == Scheme::kLut6 ? 64 : 4; }
 
 using Quad = std::array<std::array<int32_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
 
@@ -63,6 +69,22 @@ private:
     const int64_t max_activation_;
     Lanes bytes_, words_;  // lut; else the words are sums of weights alone, of 16 channels
     int64_t in_step_ = 0;  // a32, lutsign: quads so far
+};
+
+class SextetProof {
+public:
+    SextetProof(int act_bits, size_t panels) : most_(255 / ((1 << act_bits) - 1)), set_(panels) {}
+
+    // The least flush that must come before the sextet whose 64 bytes of indices lie so far apart from panel to panel;
+    // nothing where even alone it overflows a byte.
+    std::optional<Flush> add(const char* indices, int64_t apart);
+
+private:
+    using Bits = std::array<int32_t, 64>;  // set in each byte of indices
+
+    const int32_t most_;     // of what a byte holds
+    std::vector<Bits> set_;  // since the last flush, of each panel
+    int64_t flushes_ = 0;
 };
 
 }  // namespace intsim

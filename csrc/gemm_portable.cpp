@@ -71,19 +71,29 @@ void gemm_w16_bytes(const Tile& tile) {
 }
 
 // Bit-planes of two's complement, so the second one counts -2. As for a16, flushes mean nothing in int32.
-template <int MR>
-void gemm_lut(const Tile& tile) {
+template <int MR, int kEntries>
+void gemm_planes(const Tile& tile) {
     start_with_bias<MR, 32>(tile);
     const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
-        for (int64_t quad = 0; quad < tile.runs[r].length; ++quad, operand += 16, panel += 64)
+        for (int64_t step = 0; step < tile.runs[r].length; ++step, operand += kEntries, panel += 64)
             for (int row = 0; row < MR; ++row) {
                 const uint8_t* table = operand + row * tile.row_stride;
                 for (int n = 0; n < 32; ++n)
                     tile.acc[32 * row + n] += table[panel[2 * n]] - 2 * table[panel[2 * n + 1]];
             }
     }
+}
+
+template <int MR>
+void gemm_lut(const Tile& tile) {
+    gemm_planes<MR, 16>(tile);
+}
+
+template <int MR>
+void gemm_lut6(const Tile& tile) {
+    gemm_planes<MR, 64>(tile);
 }
 
 // An index's top bit says that there is no weight.
@@ -193,6 +203,7 @@ constexpr TileRow kGemm[] = {TILE_ROWS(gemm, "s8", a16, kA16, 16, gemm_bytes),
                              TILE_ROWS(gemm, "s2", lut, kLut, 32, gemm_lut),
                              TILE_ROWS(gemm, "s2", lutodd, kLutOdd, 32, gemm_lutodd),
                              TILE_ROWS(gemm, "s1", lutsign, kLutSign, 32, gemm_lutsign),
+                             TILE_ROWS(gemm, "s2", lut6, kLut6, 32, gemm_lut6),
                              TILE_ROWS(gemm, "s8", a32s1, kA32S1, 16, gemm_bytes),
                              TILE_ROWS(gemm, "s8", a32s2, kA32S2, 16, gemm_bytes),
                              TILE_ROWS(gemm, "s8", a32s4, kA32S4, 16, gemm_bytes),

@@ -15,8 +15,15 @@
 
 namespace intsim {
 
-// Operands of a scheme from `count` activation bytes; it may read and write up to the next multiple of 8 bytes.
-using OperandKernel = void (*)(const uint8_t* from, void* to, int64_t count);
+// Operands of a scheme from `count` activation bytes. It may read and write up to the next multiple of 8 bytes, and lut6
+// read as much as any kernel. For lut6 alone pixels count: tables are made of the first `channels` bytes of each.
+struct OperandArgs {
+    const uint8_t* from;
+    void* to;
+    int64_t count;
+    int64_t channels, pixel_stride;
+};
+using OperandKernel = void (*)(const OperandArgs&);
 using LookupKernel = void (*)(const uint8_t* from, uint8_t* to, int64_t count, const uint8_t* table);
 
 // to = rint(clip(from / scale, lowest, highest)) - lowest, ties to even, in float32; not a number gives 0. Both bounds
@@ -167,6 +174,7 @@ extern const KernelTable kPortableKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512VbmiKernels;
 #elif defined(__aarch64__)
 extern const KernelTable kNeonKernels;
 #endif

@@ -51,20 +51,20 @@ void MicroKernel::prepare_integers(int weight_bits, int act_bits) {
     std::optional<PackedWeights> packed = pack(spec, scheme_);
     require(packed.has_value(), "'", spec.name, "': not exact for weights of ", weight_bits,
             " bits and activations of ", act_bits);
-    for (const PackedRun& run : packed->panels[0].runs)
-        runs_.push_back({run.skip * packed->operand_bytes, run.length, run.flush});
+    for (const PackedRun& run : packed->panels[0].runs) runs_.push_back({run.skip, run.length, run.flush});
     if (run_pair_ != nullptr) second_panel_ = packed->panels[1].data;
     panel_ = packed->take_data();
 
     const int64_t count = info_->mr * depth_;
-    row_stride_ = depth_ * packed->operand_bytes;
+    const OperandRatio ratio = packed->operand_ratio(depth_);
+    row_stride_ = depth_ / ratio.input * ratio.operands;
     AlignedArray<uint8_t> bytes = allocate_aligned<uint8_t>(count);
     for (int64_t i = 0; i < count; ++i) bytes[i] = static_cast<uint8_t>(below(act_bits));
-    operands_ = allocate_aligned<char>(count * packed->operand_bytes);
-    if (packed->operand_bytes == 1)
+    operands_ = allocate_aligned<char>(info_->mr * row_stride_);
+    if (row_stride_ == depth_)
         std::copy_n(bytes.get(), count, operands_.get());
     else
-        find_operands(scheme_).run(bytes.get(), operands_.get(), count);
+        find_operands(scheme_).run({bytes.get(), operands_.get(), count, depth_, depth_});
 }
 
 void MicroKernel::run(int64_t times) const {
@@ -72,7 +72,7 @@ void MicroKernel::run(int64_t times) const {
     const Tile tile{operands_.get(), row_stride_, runs_.data(), static_cast<int64_t>(runs_.size()),
                     panel_.get(),    bias,        acc_.get()};
     Tile second = tile;
-    second.panel = panel_.get() + second_panel_, second.acc = acc_.get() + info_->mr * 16;
+    second.panel = panel_.get() + second_panel_, second.acc = acc_.get() + info_->mr * info_->nr / 2;
     for (int64_t i = 0; i < times; ++i) run_pair_ != nullptr ? run_pair_(tile, second) : run_(tile);
 }
 

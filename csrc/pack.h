@@ -28,7 +28,7 @@ namespace intsim {
 // A run before it is known how far apart the input's rows are.
 struct PackedRun {
     int64_t filter_y, filter_x;  // tap at which it starts
-    int64_t skip;                // bytes from that tap's first channel
+    int64_t skip;                // bytes of operands from that tap's first channel
     int64_t length, flush;
 };
 
@@ -39,12 +39,18 @@ struct Panel {
     int64_t data;  // offset of its weights, in bytes
 };
 
+// So many bytes of an input become so many of operands.
+struct OperandRatio {
+    int64_t input, operands;
+};
+
 class PackedWeights {
 public:
     TileOp op{};
     Scheme scheme{};
     int64_t panel_channels = 0;  // 16 or 32
     int operand_bytes = 0;       // for each activation: 1 as it is, 2 widened to int16, 4 as part of a quad's table
+    int64_t pixel_operands = 0;  // or for all of a pixel's, where their tables begin anew with each; else 0
     std::vector<Panel> panels;
     int64_t flushes = 0, quads = 0;  // over all panels
     double cycles = 0;               // estimated, for 6 output pixels
@@ -52,6 +58,11 @@ public:
     PackedWeights(TileOp op, Scheme scheme, int64_t panel_channels, int operand_bytes)
         : op(op), scheme(scheme), panel_channels(panel_channels), operand_bytes(operand_bytes) {}
     PackedWeights() = default;
+
+    // For an input whose pixels are so many bytes apart.
+    OperandRatio operand_ratio(int64_t pixel_stride) const {
+        return pixel_operands > 0 ? OperandRatio{pixel_stride, pixel_operands} : OperandRatio{1, operand_bytes};
+    }
 
     // Room for all panels, of zeros; then panels come one after the other, each in so many bytes of it.
     void allocate(int64_t bytes);

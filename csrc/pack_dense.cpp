@@ -15,17 +15,17 @@ SchemeCost cost_of(Scheme scheme) {
     return {scheme, 0, 0, 0, 0, 0};
 }
 
-// One stretch of contiguous bytes in the input, before it is cut by flushes.
+// One stretch of contiguous bytes in the input, before it is cut by flushes. For lut6 its pixels are whole sextets.
 struct Segment {
     int64_t filter_y, filter_x, bytes;
 };
 
-std::vector<Segment> segments_of(const ConvSpec& spec) {
+std::vector<Segment> segments_of(const ConvSpec& spec, int64_t pixel) {
     std::vector<Segment> segments;
     const bool contiguous = spec.groups == 1 && spec.dilation_x == 1;
     for (int64_t y = 0; y < spec.kernel_height; ++y) {
         if (contiguous) {
-            segments.push_back({y, 0, spec.kernel_width * padded_channels(spec.depth())});
+            segments.push_back({y, 0, spec.kernel_width * pixel});
             continue;
         }
         for (int64_t x = 0; x < spec.kernel_width; ++x) segments.push_back({y, x, spec.depth()});
@@ -48,14 +48,17 @@ public:
         : spec_(spec),
           scheme_(scheme),
           cost_(cost_of(scheme)),
-          packed_(TileOp::kGemm, scheme, is_lut(scheme) ? 32 : 16,
+          pixel_(scheme == Scheme::kLut6 ? round_up(spec.depth(), 6) : padded_channels(spec.depth())),
+          packed_(TileOp::kGemm, scheme, is_lut(scheme) || scheme == Scheme::kLut6 ? 32 : 16,
                   is_lut(scheme)   ? 4
                   : is_w16(scheme) ? 2
-                                   : 1) {}
+                                   : 1) {
+        if (scheme == Scheme::kLut6) packed_.operand_bytes = 0, packed_.pixel_operands = pixel_ / 6 * 64;
+    }
 
     std::optional<PackedWeights> pack() {
         if (!fits()) return std::nullopt;
-        segments_ = segments_of(spec_);
+        segments_ = segments_of(spec_, pixel_);
         int64_t quads = 0, steps = 0;
         for (const Segment& segment : segments_)
             quads += ceil_divide(segment.bytes, 4), steps += ceil_divide(segment.bytes, k_per_step(scheme_));
@@ -64,13 +67,15 @@ public:
         packed_.allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (const ChannelBlock& block : outputs) {
             const int64_t group = block.first / (spec_.out_channels / spec_.groups);
-            Panel& panel = packed_.add_panel({block, group * spec_.depth(), {}, 0}, panel_bytes);
-            if (!fill(panel)) return std::nullopt;
+            packed_.add_panel({block, group * spec_.depth(), {}, 0}, panel_bytes);
+        }
+        if (!(scheme_ == Scheme::kLut6 ? fill_sextets(panel_bytes) : fill_quads())) return std::nullopt;
+        for (const Panel& panel : packed_.panels) {
             for (const PackedRun& run : panel.runs) packed_.flushes += run.flush != kNoFlush;
             packed_.quads += quads;
             packed_.cycles += cycles_of(panel);
         }
-        if (is_lut(scheme_)) packed_.cycles += table_cycles();
+        if (packed_.panel_channels == 32) packed_.cycles += table_cycles();
         return std::move(packed_);
     }
 
@@ -79,10 +84,9 @@ private:
         // Neither groups nor dense pixels share tables.
         if (is_lut(scheme_) && spec_.depth() % 4 != 0 && (spec_.groups > 1 || spec_.depth() < 4)) return false;
         if (is_signed_lut(scheme_)) return fits_signed_lut();
-        const int64_t limit = scheme_ == Scheme::kLut     ? 2
-                              : scheme_ == Scheme::kA16X4 ? 8
-                              : scheme_ == Scheme::kW16   ? 32768
-                                                          : 128;
+        if (scheme_ == Scheme::kLut6 && spec_.groups > 1) return false;
+        const bool planes = scheme_ == Scheme::kLut || scheme_ == Scheme::kLut6;
+        const int64_t limit = planes ? 2 : scheme_ == Scheme::kA16X4 ? 8 : scheme_ == Scheme::kW16 ? 32768 : 128;
         return spec_.weights_within(-limit, limit - 1);
     }
 
@@ -94,23 +98,30 @@ private:
         return odd && spec_.depth() % (sign ? 8 : 4) == 0 && ((int64_t{4} << spec_.act_bits) - 4 <= 127);
     }
 
-    // The panel's weights at 4 bytes of a segment; zero in all padding.
-    Quad quad_at(const Panel& panel, const Segment& segment, int64_t position) const {
-        const int64_t pixel = padded_channels(spec_.depth()), area = spec_.kernel_height * spec_.kernel_width;
-        int64_t real = 0, offsets[4];  // what is padding comes last
-        for (int64_t byte = position; real < 4 && byte < segment.bytes && byte % pixel < spec_.depth(); ++byte, ++real)
-            offsets[real] = (byte % pixel * spec_.kernel_height + segment.filter_y) * spec_.kernel_width +
-                            segment.filter_x + byte / pixel;
+    // The panel's weights at K bytes of a segment; zero in all padding.
+    template <size_t K>
+    std::array<std::array<int32_t, K>, kMaxTileChannels> weights_at(const Panel& panel, const Segment& segment,
+                                                                    int64_t position) const {
+        const int64_t area = spec_.kernel_height * spec_.kernel_width;
+        size_t real = 0;  // what is padding comes last
+        int64_t offsets[K];
+        for (int64_t byte = position; real < K && byte < segment.bytes && byte % pixel_ < spec_.depth(); ++byte, ++real)
+            offsets[real] = (byte % pixel_ * spec_.kernel_height + segment.filter_y) * spec_.kernel_width +
+                            segment.filter_x + byte / pixel_;
         const int64_t* weights = &spec_.weights[panel.outputs.first * spec_.depth() * area];
-        Quad quad{};
+        std::array<std::array<int32_t, K>, kMaxTileChannels> result{};
         for (int64_t n = 0; n < panel.outputs.count; ++n, weights += spec_.depth() * area)
-            for (int64_t k = 0; k < real; ++k) quad[n][k] = static_cast<int32_t>(weights[offsets[k]]);
-        return quad;
+            for (size_t k = 0; k < real; ++k) result[n][k] = static_cast<int32_t>(weights[offsets[k]]);
+        return result;
     }
 
     int64_t step_bytes() const {
         const bool half = scheme_ == Scheme::kLutSign || scheme_ == Scheme::kA16X4 || scheme_ == Scheme::kW16X8;
         return half ? 32 : 64;
+    }
+
+    bool fill_quads() {
+        return std::all_of(packed_.panels.begin(), packed_.panels.end(), [&](Panel& panel) { return fill(panel); });
     }
 
     bool fill(Panel& panel) {
@@ -120,10 +131,10 @@ private:
             panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
             proof.begin_segment();
             for (int64_t position = 0; position < segment.bytes; position += 4) {
-                const Quad quad = quad_at(panel, segment, position);
+                const Quad quad = weights_at<4>(panel, segment, position);
                 const std::optional<Flush> flush = proof.add(quad);
                 if (!flush) return false;
-                if (*flush != kNoFlush) cut(panel, segment, position, *flush);
+                if (*flush != kNoFlush) cut(panel, segment, position * packed_.operand_bytes, *flush);
                 const int64_t k = k_per_step(scheme_),
                               steps = std::min(4 / k, ceil_divide(segment.bytes - position, k));
                 write(panel.outputs.count, quad, position / 4 % 2, steps, to);
@@ -135,6 +146,34 @@ private:
         return true;
     }
 
+    // All panels have the same runs.
+    bool fill_sextets(int64_t panel_bytes) {
+        Panel& first = packed_.panels[0];
+        SextetProof proof(spec_.act_bits, packed_.panels.size());
+        int64_t at = 0;  // in each panel
+        for (const Segment& segment : segments_) {
+            first.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
+            for (int64_t position = 0; position < segment.bytes; position += 6, at += 64) {
+                for (const Panel& panel : packed_.panels)
+                    write_sextet(weights_at<6>(panel, segment, position), packed_.data(panel) + at);
+                const std::optional<Flush> flush = proof.add(packed_.data(first) + at, panel_bytes);
+                if (!flush) return false;
+                if (*flush != kNoFlush) cut(first, segment, position / 6 * 64, *flush);
+                first.runs.back().length += 1;
+            }
+        }
+        first.runs.back().flush = kFlushAll;
+        for (Panel& panel : packed_.panels) panel.runs = first.runs;
+        return true;
+    }
+
+    static void write_sextet(const std::array<std::array<int32_t, 6>, kMaxTileChannels>& weights, char* to) {
+        for (size_t n = 0; n < 32; ++n)
+            for (size_t plane = 0; plane < 2; ++plane)
+                for (size_t k = 0; k < 6; ++k)
+                    to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weights[n][k] >> plane & 1) << k);
+    }
+
     void write_sums(const Panel& panel, int32_t* to) const {
         const int64_t per_output = spec_.depth() * spec_.kernel_height * spec_.kernel_width;
         for (int64_t n = 0; n < panel.outputs.count; ++n) {
@@ -143,11 +182,11 @@ private:
         }
     }
 
-    // Ends the stretch before `position`: flush what came before it, and go on in a run of its own.
-    void cut(Panel& panel, const Segment& segment, int64_t position, Flush flush) {
+    // Ends the stretch before the segment's operand at `skip`: flush what came before it, and go on in a run of its own.
+    void cut(Panel& panel, const Segment& segment, int64_t skip, Flush flush) {
         if (panel.runs.back().length > 0) {
             panel.runs.back().flush = flush;
-            panel.runs.push_back({segment.filter_y, segment.filter_x, position, 0, kNoFlush});
+            panel.runs.push_back({segment.filter_y, segment.filter_x, skip, 0, kNoFlush});
         } else {  // at the start of a segment: the run before it flushes
             panel.runs[panel.runs.size() - 2].flush = flush;
         }
@@ -213,6 +252,7 @@ private:
     const ConvSpec& spec_;
     const Scheme scheme_;
     const SchemeCost cost_;
+    const int64_t pixel_;  // bytes from one pixel of a segment to the next
     std::vector<Segment> segments_;
     PackedWeights packed_;
 };

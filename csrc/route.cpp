@@ -7,10 +7,12 @@
 namespace intsim {
 namespace {
 
-std::vector<Loop> merged(const std::vector<Loop>& loops) {
+// Loops over operands in place of the input.
+std::vector<Loop> merged(const std::vector<Loop>& loops, const OperandRatio& ratio) {
     std::vector<Loop> result;
-    for (const Loop& loop : loops) {
+    for (Loop loop : loops) {
         if (loop.count == 1) continue;
+        loop.in_step = loop.in_step / ratio.input * ratio.operands;
         Loop* outer = result.empty() ? nullptr : &result.back();
         const auto continues = [&](int64_t Loop::* step) { return outer->*step == loop.*step * loop.count; };
         if (outer && continues(&Loop::in_step) && continues(&Loop::out_step) && continues(&Loop::stream_step))
@@ -26,7 +28,10 @@ std::vector<Loop> merged(const std::vector<Loop>& loops) {
 
 Route::Route(const ByteImages& in, const uint8_t* first, const std::vector<Loop>& loops, int max_rows,
              const ConvSpec& spec, const PackedWeights& packed)
-    : in(first), outer_(merged(loops)) {
+    : in(first),
+      pixel_stride(in.pixel_stride),
+      ratio(packed.operand_ratio(in.pixel_stride)),
+      outer_(merged(loops, ratio)) {
     line = outer_.back();
     outer_.pop_back();
     tiles_per_line = ceil_divide(line.count, max_rows);
@@ -37,10 +42,11 @@ Route::Route(const ByteImages& in, const uint8_t* first, const std::vector<Loop>
     for (const Panel& panel : packed.panels) {
         std::vector<Run>& of_panel = runs.emplace_back();
         for (const PackedRun& run : panel.runs) {
-            const int64_t offset = run.filter_y * spec.dilation_y * in.row_stride +
-                                   run.filter_x * spec.dilation_x * in.pixel_stride + run.skip + panel.first_input;
-            of_panel.push_back({offset * packed.operand_bytes, run.length, run.flush});
-            reach = std::max(reach, offset + k_per_step(packed.scheme) * run.length);
+            const int64_t tap = run.filter_y * spec.dilation_y * in.row_stride +
+                                run.filter_x * spec.dilation_x * in.pixel_stride + panel.first_input;
+            const int64_t offset = tap / ratio.input * ratio.operands + run.skip;
+            of_panel.push_back({offset, run.length, run.flush});
+            reach = std::max(reach, offset + step_operands(packed.scheme) * run.length);
         }
     }
 }

@@ -12,8 +12,8 @@
 
 namespace intsim {
 
-// A loop over output pixels: how far apart its steps are in the input (bytes), in the output (elements), and in the
-// stream that is added (bytes).
+// A loop over output pixels: how far apart its steps are in the input (bytes), or in a route's loops in its operands
+// (bytes), in the output (elements), and in the stream that is added (bytes).
 struct Loop {
     int64_t count, in_step, out_step, stream_step;
 };
@@ -32,9 +32,11 @@ public:
     Loop start_of_line(int64_t index) const;
 
     const uint8_t* in;
+    int64_t pixel_stride;  // of the input
+    OperandRatio ratio;
     Loop line;
     int64_t tiles_per_line, tile_count;
-    int64_t reach = 0;                   // bytes from a pixel's first tap to the end of its last run
+    int64_t reach = 0;                   // bytes of operands from a pixel's first tap to the end of its last run
     std::vector<std::vector<Run>> runs;  // of each panel
 
 private:

@@ -25,6 +25,7 @@
 //     lutodd (gemm)    the same, but a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
 //     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are -1, 1.
 //                      Channels 0..7 and 16..23 come first, then 8..15 and 24..31
+//     lut6 (gemm)      [sextet][32 channels][2 planes] uint8  as lut, but of 6 consecutive k; each pixel's begin anew
 //     float32 (roof)   [k][16 channels] float               so are its operands and its accumulators; 32 channels are two
 //     w16 (depthwise)  [tap pair][16 channels in kUnpackOrder][2 taps] int16
 //     w16 (strip)      [8 channels each][filter column][w0 w1, w2 0, 0 w0, w1 w2][8 channels][2 taps] int16
@@ -33,7 +34,8 @@
 //
 // Operands are activation bytes, or what an operand kernel makes of them once for many tiles: int16 for w16; for lut,
 // 16 bytes for each quad of activations, its *table*: entry i is the sum of those of the four whose bit is set in i,
-// and for lutodd and lutsign less those whose bit is not. An index of 0x80 gives zero.
+// and for lutodd and lutsign less those whose bit is not. An index of 0x80 gives zero. For lut6 they are tables of 64
+// bytes for each sextet of a pixel's activations; entries of what its last sextet has beyond the pixel mean nothing.
 //
 // A depthwise tile multiplies each of 16 channels with its own weights: each run is one tap of 16 channels, and the
 // runs come in pairs (the last one doubled, with zero weights, where the taps are odd in number).
@@ -53,7 +55,21 @@
 
 namespace intsim {
 
-enum class Scheme { kA16, kA16X4, kW16, kW16X8, kLut, kLutOdd, kLutSign, kA32S1, kA32S2, kA32S4, kDot, kFloat32 };
+enum class Scheme {
+    kA16,
+    kA16X4,
+    kW16,
+    kW16X8,
+    kLut,
+    kLutOdd,
+    kLutSign,
+    kLut6,
+    kA32S1,
+    kA32S2,
+    kA32S4,
+    kDot,
+    kFloat32
+};
 
 constexpr int kMaxTileRows = 14, kMaxTileChannels = 32;
 
@@ -68,7 +84,7 @@ enum Flush : int64_t {
 
 struct Run {
     int64_t offset;  // bytes from the first operand of a row
-    int64_t length;  // in quads; in pairs of k for w16; 1 for a depthwise tap
+    int64_t length;  // in quads; in pairs of k for w16; in sextets for lut6; 1 for a depthwise tap
     int64_t flush;   // after this run
 };
 

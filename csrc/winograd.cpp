@@ -103,8 +103,7 @@ bool Winograd::pack_places(const ConvSpec& spec, bool words) {
         runs_[place].clear();
         for (const Panel& panel : best->panels) {
             std::vector<Run>& runs = runs_[place].emplace_back();
-            for (const PackedRun& run : panel.runs)
-                runs.push_back({run.skip * best->operand_bytes, run.length, run.flush});
+            for (const PackedRun& run : panel.runs) runs.push_back({run.skip, run.length, run.flush});
         }
         packed_[place] = std::move(*best);
     }

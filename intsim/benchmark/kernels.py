@@ -11,8 +11,9 @@ from intsim.backends.native import MicroKernel, dependent_adds, kernels
 from intsim.benchmark.measure import Timing, interleave
 
 DEPTH = 512
-ROOF_DEPTH = 256  # of 4-byte operands
-"""Products of each output: panel and operands then lie in the first cache."""
+WIDE_DEPTH = 256
+"""Products of each output: panel and operands then lie in the first cache, which for wide operands holds fewer."""
+WIDE = ("float32", "lut6")
 TIMES = 100
 """Tiles in one measurement."""
 ADDS = 200_000
@@ -29,6 +30,7 @@ WIDTHS = {
     "lut": ((2, 2), (2, 4)),
     "lutodd": ((2, 2), (2, 4)),
     "lutsign": ((1, 2), (1, 4)),
+    "lut6": ((2, 2), (2, 3), (2, 4)),
 }
 """Scheme -> the (weight, activation) bits that it is measured at: what it is meant for."""
 
@@ -64,7 +66,7 @@ def kernel_rates(rounds: int = 31) -> list[KernelRate]:
     measured = {
         (kernel.name, *widths): (
             kernel,
-            MicroKernel(kernel.name, *widths, ROOF_DEPTH if kernel.op == "roof" else DEPTH),
+            MicroKernel(kernel.name, *widths, WIDE_DEPTH if kernel.scheme in WIDE else DEPTH),
         )
         for kernel in kernels()
         if kernel.op in ("roof", "gemm", "gemmpair")
@@ -79,7 +81,10 @@ def kernel_rates(rounds: int = 31) -> list[KernelRate]:
         return TIMES * measured[key][1].macs / timings[str(key)].median_ms / 1e6
 
     cycles_per_ns = ADDS / timings[clock].median_ms / 1e6
-    roofs = {kernel.isa: gmacs(key) for key, (kernel, _) in measured.items() if kernel.op == "roof"}
+    roofs, roof = dict[str, float](), 0.0
+    for key, (kernel, _) in reversed(measured.items()):
+        roof = gmacs(key) if kernel.op == "roof" else roof
+        roofs[kernel.isa] = roof  # where it has none, that of the instruction set that it builds on
     rates = []
     for key, (kernel, _) in measured.items():
         timing, rate, roof = timings[str(key)], gmacs(key), roofs[kernel.isa]
@@ -94,6 +99,6 @@ def kernel_rates(rounds: int = 31) -> list[KernelRate]:
 def race(competitors: Mapping[str, Callable[[], Any]], rounds: int, settle: int = 0) -> tuple[dict[str, Timing], float]:
     """`interleave`, with the roof as one more competitor: everyone's times, and the roof's 10**9 MACs a second."""
     kernel = next(kernel for kernel in kernels() if kernel.op == "roof")  # the widest instruction set comes first
-    tile = MicroKernel(kernel.name, 8, 8, ROOF_DEPTH)
+    tile = MicroKernel(kernel.name, 8, 8, WIDE_DEPTH)
     timings = interleave({**competitors, kernel.name: partial(tile.run, TIMES)}, rounds, settle=settle)
     return timings, TIMES * tile.macs / timings[kernel.name].median_ms / 1e6

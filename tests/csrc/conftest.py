@@ -9,7 +9,7 @@ from intsim import _native
 ISAS = tuple(dict.fromkeys(kernel.isa for kernel in _native.kernels()))
 
 
-DOT_ISAS = ("neon", "avx512")
+DOT_ISAS = ("neon", "avx512", "avx512vbmi")
 """Those that add four products of bytes at once, and take that for all widths but what they can look up faster."""
 
 

@@ -47,12 +47,17 @@ def strip_a16_is_exact(weights: Any, act_bits: int) -> Any:
     return largest * high <= 32767 and largest * low >= -32768
 
 
-def lut_is_exact(weights: Any, act_bits: int) -> Any:
-    """Whether the weights have 2 bits, and those bits of 4 weights that share a table's index fit a byte's sum."""
-    if weights.min() < -2 or weights.max() > 1:
-        return False
-    quads = weights.reshape(len(weights), -1, 4)
-    return ((1 << act_bits) - 1) * max((quads & 1).sum(-1).max(), (quads >> 1 & 1).sum(-1).max()) <= 255
+def lut_is_exact(count: int) -> Any:
+    """Whether the weights have 2 bits, and those bits of `count` of a pixel that share an index fit a byte's sum."""
+
+    def is_exact(weights: Any, act_bits: int) -> Any:
+        if weights.min() < -2 or weights.max() > 1:
+            return False
+        pixels = weights.reshape(-1, weights.shape[-1])
+        indices = np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % count))).reshape(-1, count)
+        return ((1 << act_bits) - 1) * max((indices & 1).sum(-1).max(), (indices >> 1 & 1).sum(-1).max()) <= 255
+
+    return is_exact
 
 
 def a32_is_exact(quads: int) -> Any:
@@ -73,7 +78,8 @@ def a32_is_exact(quads: int) -> Any:
 EXACT = {
     "a16": a16_is_exact,
     "a16x4": a16x4_is_exact,
-    "lut": lut_is_exact,
+    "lut": lut_is_exact(4),
+    "lut6": lut_is_exact(6),
     "a32s1": a32_is_exact(1),
     "a32s2": a32_is_exact(2),
     "a32s4": a32_is_exact(4),
@@ -137,7 +143,12 @@ def test_odd_weights_in_any_layer(isa: str, scheme: str) -> None:
         np.testing.assert_array_equal(result, convolve(*arguments))
     many = rng.choice(ODD_LEVELS[scheme], (128, 64, 3, 3))
     taken = native.Conv("layer", many, np.zeros(128, np.int64), 64, act_bits=2).scheme
-    assert taken == ("dot" if isa in DOT_ISAS and scheme == "lutodd" else scheme)
+    expected = {
+        "neon": {"lutodd": "dot"},
+        "avx512": {"lutodd": "dot"},
+        "avx512vbmi": {"lutodd": "dot", "lutsign": "lut6"},
+    }
+    assert taken == expected.get(isa, {}).get(scheme, scheme)
     for unfit in (np.zeros_like(weights), weights[:, :6]):  # a zero; channels that would need padding
         with pytest.raises(ValueError, match="'layer'.*not exact"):
             native.Conv("layer", unfit, bias, 2 * unfit.shape[1], groups=2, act_bits=2, scheme=scheme)
@@ -153,7 +164,8 @@ def test_the_worst_corner_over_a_long_sum(isa: str, act_bits: int, weight_bits: 
     rows = np.array([np.full(depth, low), np.full(depth, high), np.where(np.arange(depth) % 8 < 4, low, high)])
     bias = np.array([0, -5, 7])
     expected = convolve(x, rows[:, :, None, None], bias)
-    schemes = (None, "w16", "lut") if weight_bits <= 2 and act_bits <= 6 else (None, "w16")
+    looked_up = [scheme for scheme, most in (("lut", 6), ("lut6", 5)) if weight_bits <= 2 and act_bits <= most]
+    schemes = (None, "w16", *looked_up)
     for scheme in schemes:
         result = convolve_native(x, rows[:, :, None, None], bias, bits=act_bits, scheme=scheme)
         np.testing.assert_array_equal(result, expected)
@@ -191,7 +203,7 @@ def geometries(draw: Any) -> Any:
     weight_bits=st.integers(1, 8),
     pad=st.integers(0, 255),
     threads=st.integers(1, 3),
-    scheme=st.sampled_from([None, "w16", "lut"]),
+    scheme=st.sampled_from([None, "w16", "lut", "lut6"]),
     isa=st.sampled_from(sorted({kernel.isa for kernel in TILES})),
     seed=st.integers(0, 1 << 32),
 )
@@ -203,6 +215,9 @@ def test_any_geometry(
     if scheme == "lut":  # up to 6 bits, and 2; neither groups nor dense pixels share a table
         act_bits, weight_bits = min(act_bits, 6), min(weight_bits, 2)
         scheme = None if depth % 4 and (groups > 1 or depth < 4) else scheme
+    if scheme == "lut6":  # one activation bit less for two more of them, and no groups at all
+        act_bits, weight_bits = min(act_bits, 5), min(weight_bits, 2)
+        scheme = None if groups > 1 else scheme
     x, weights, bias = random_layer(np.random.default_rng(seed), act_bits, weight_bits, x_shape, weight_shape)
     arguments = (x, weights, bias, stride, padding, dilation, groups, pad % (1 << act_bits))
     with pytest.MonkeyPatch.context() as patch:
@@ -238,12 +253,12 @@ def test_strips_of_bytes_where_the_actual_weights_allow(isa: str, taps: int, sch
     weights[33, 0, 1, 1] = taps - 127
     x[..., 2:6, :] = 255
     conv = native.Conv("layer", weights, bias, 40, groups=40)
-    assert conv.scheme == {"neon": "w16", "avx512": "dot"}.get(isa, scheme)
+    assert conv.scheme == {"neon": "w16", "avx512": "dot", "avx512vbmi": "dot"}.get(isa, scheme)
     arguments = (x, weights, bias, (1, 1), (0, 0, 0, 0), (1, 1), 40)
     np.testing.assert_array_equal(convolve_native(*arguments), convolve(*arguments))
 
 
-@pytest.mark.parametrize("scheme", ["w16", "lut"])
+@pytest.mark.parametrize("scheme", ["w16", "lut", "lut6"])
 def test_tasks_that_begin_where_halos_are_shared(isa: str, scheme: str) -> None:
     """Tiny images with much padding: an image's first taps lie before the last ones of the image before it."""
     rng = np.random.default_rng(0)
@@ -295,13 +310,14 @@ def test_the_packer_flushes_as_rarely_as_the_actual_weights_allow(isa_of_schemes
         assert (conv.scheme, conv.quads, conv.flushes) == ("a16", 1000, flushes)
 
 
-def test_look_up_totals_leave_16_bits(isa: str) -> None:
+@pytest.mark.parametrize("scheme", ["lut", "lut6"])
+def test_look_up_totals_leave_16_bits(isa: str, scheme: str) -> None:
     """Sums beyond int16, of bytes that are flushed often: thousands of 4-bit activations at their maximum."""
     x = np.full((1, 2600, 1, 3), 15)
     weights = np.zeros((40, 2600, 1, 1), np.int64)
     weights[::3], weights[1::3, ::2] = -2, 1
     bias = np.arange(40)
-    result = convolve_native(x, weights, bias, bits=4, scheme="lut")
+    result = convolve_native(x, weights, bias, bits=4, scheme=scheme)
     np.testing.assert_array_equal(result, convolve(x, weights, bias))
 
 
@@ -314,6 +330,19 @@ def test_dot_products_of_bytes_are_taken_where_there_are(
     rng = np.random.default_rng(0)
     weights = rng.integers(-(1 << weight_bits - 1), 1 << weight_bits - 1, (64, 64, 1, 1))
     assert native.Conv("layer", weights, np.zeros(64, np.int64), 64, act_bits=act_bits).scheme == "dot"
+
+
+def test_sextets_are_flushed_as_rarely_as_the_actual_weights_allow(isa: str) -> None:
+    """A byte holds 255 / 3 = 85 set bits: those of 14 sextets of -1, or of 85 sextets with one -1 each."""
+    depth = 6 * 86
+    sparse = np.where(np.arange(depth) % 6 == 0, -1, 0)
+    for row, flushes in ((np.full(depth, -1), 7), (sparse, 2), (sparse[:-6], 1), (np.zeros(depth), 1)):
+        weights = np.tile(row.astype(np.int64)[:, None, None], (40, 1, 1, 1))
+        conv = native.Conv("layer", weights, np.zeros(40, np.int64), len(row), act_bits=2, scheme="lut6")
+        assert conv.flushes == 2 * flushes  # of two panels
+        x = np.full((1, len(row), 1, 5), 3)
+        result = convolve_native(x, weights, np.arange(40), bits=2, scheme="lut6")
+        np.testing.assert_array_equal(result, convolve(x, weights, np.arange(40)))
 
 
 def test_schemes_follow_the_actual_weights(isa_of_schemes: str) -> None:

@@ -89,7 +89,7 @@ def expect_all_equal(command: list[Any]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512", "avx512vbmi"])
 def test_every_row_of_a_table(walker: Path, isa: str) -> None:
     expect_all_equal([walker, isa])
 
