@@ -46,11 +46,15 @@ void reduce(int64_t& multiplier, int64_t& shift) {
     while (shift > 0 && multiplier != 0 && multiplier % 2 == 0) multiplier /= 2, --shift;
 }
 
-// Whether multiplier * acc is an odd multiple of 2^(shift-1) for some acc in low..high.
-bool tie_is_reachable(int64_t multiplier, int64_t shift, int64_t low, int64_t high) {
+// Whether multiplier * acc is an odd multiple of 2^(shift-1) for some acc in low..high, whose result is not clipped
+// whichever way it is rounded. The least such result, of both signs, is half of the multiplier without its factors of 2.
+bool tie_matters(const RoundingSpec& spec, int64_t multiplier, int64_t shift, int64_t low, int64_t high) {
     if (multiplier == 0 || shift == 0) return false;
-    const int64_t zeros = shift - 1 - __builtin_ctzll(static_cast<unsigned long long>(multiplier));  // that acc ends in
-    return zeros >= 0 && zeros < 32 && std::max(std::abs(low), std::abs(high)) >= int64_t{1} << zeros;
+    const int64_t twos = __builtin_ctzll(static_cast<unsigned long long>(multiplier));
+    const int64_t zeros = shift - 1 - twos;  // that acc ends in
+    const int64_t most = std::max(std::abs(spec.low - spec.zero_point), std::abs(spec.high - spec.zero_point));
+    return zeros >= 0 && zeros < 32 && std::max(std::abs(low), std::abs(high)) >= int64_t{1} << zeros &&
+           std::abs(multiplier) >> twos < 2 * most;
 }
 
 // What is added before the shift, zero point included; nothing where it depends on the sum's sign or parity, other than
@@ -66,7 +70,7 @@ std::optional<__int128> constant_base(const RoundingSpec& spec, int64_t shift, b
 // One channel of a block by high words alone; false where the sums leave int64 or the shift cannot be raised to 32.
 bool fill_high_word(HighWordBlock& block, int channel, const RoundingSpec& spec, int64_t multiplier, int64_t shift,
                     int64_t low, int64_t high) {
-    const bool ties = tie_is_reachable(multiplier, shift, low, high);
+    const bool ties = tie_matters(spec, multiplier, shift, low, high);
     const int64_t raised = std::max<int64_t>(32, shift);
     const int64_t most = (kMaxMultiplier - 1) >> (raised - shift);
     if (multiplier < -most || multiplier > most) return false;
@@ -94,7 +98,7 @@ bool fill_line(LineBlock& block, int channel, const RoundingSpec& spec, int64_t 
                int64_t high) {
     constexpr __int128 kExact = 1 << 24;
     const int64_t offset = spec.zero_point - spec.out.min, after = spec.zero_point_first ? -spec.out.min : offset;
-    if (tie_is_reachable(multiplier, shift, low, high) && (spec.rounding != Rounding::kHalfEven || after % 2 != 0))
+    if (tie_matters(spec, multiplier, shift, low, high) && (spec.rounding != Rounding::kHalfEven || after % 2 != 0))
         return false;
     const __int128 largest = static_cast<__int128>(std::abs(multiplier)) * std::max(std::abs(low), std::abs(high));
     if (spec.rounding > Rounding::kHalfToZero || shift > 24 || std::abs(offset) > kExact ||

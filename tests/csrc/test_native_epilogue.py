@@ -112,6 +112,18 @@ def test_multipliers_on_both_sides_of_the_first_tie(isa: str, rounding: str, fir
             assert result.tolist() == expected
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("first", [False, True])
+def test_ties_that_clipping_hides(isa: str, rounding: str, first: bool) -> None:
+    """Half of 2 * most + 1 is the first tie beyond codes that are `most` from the zero point; bounds reach them all."""
+    acc = np.array([sign * (tie << 20) + near for tie in (1, 3) for sign in (-1, 1) for near in (-1, 0, 1)])[:, None]
+    for zero_point, most in ((0, 255), (10, 245), (200, 200), (-20, 275)):
+        for multiplier in (sign * (2 * most + beyond) for sign in (-1, 1) for beyond in (-3, -1, 1, 3)):
+            spec = scale_spec([multiplier], [21], rounding, zero_point, first)
+            expected = [scaled(a, multiplier, 21, rounding, zero_point, first, 0, 255) for a in acc[:, 0].tolist()]
+            assert requantize(spec, acc)[:, 0].tolist() == expected
+
+
 def twice_rounded(acc: int, multiplier: int, shift: int, second: str) -> int:
     """What engines do in C: a doubling high multiplication, then a shift that rounds."""
     high = rounded(Fraction((acc << max(31 - shift, 0)) * multiplier, 1 << 31), "half_up")
