@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "even_thresholds.h"
+#include "portable.h"
 #include "threshold_buckets.h"
 
 namespace intsim {
@@ -109,6 +110,35 @@ bool fill_line(LineBlock& block, int channel, const RoundingSpec& spec, int64_t 
     block.low = static_cast<int32_t>(spec.low - spec.out.min);
     block.high = static_cast<int32_t>(spec.high - spec.out.min);
     return true;
+}
+
+// Where the codes of one channel's scale change, as thresholds; nothing where they change by more than one.
+std::optional<Comparison> thresholds_of(const ScaleBlock<int64_t>& block, int channel, int64_t smallest_code,
+                                        int64_t low, int64_t high) {
+    const auto code_at = [&](int64_t acc) {
+        return int64_t{round_to_byte(block.multiplier[channel] * acc, block.rounding, channel)};
+    };
+    const int64_t first = code_at(low), last = code_at(high), step = last < first ? -1 : 1;
+    Comparison result{{}, first + smallest_code, last < first};
+    for (int64_t code = first, from = low; code != last; code += step) {
+        int64_t to = high;  // has another code, and `from` has this one
+        while (to - from > 1) {
+            const int64_t middle = from + (to - from) / 2;
+            (code_at(middle) == code ? from : to) = middle;
+        }
+        if (code_at(to) != code + step) return std::nullopt;
+        result.above.push_back(from);
+        from = to;
+    }
+    return result;
+}
+
+// The same for any multiplier and rounding, where a line can be found that has all its codes.
+bool fit_line(LineBlock& block, int channel, const ScaleBlock<int64_t>& scale, int64_t smallest_code, int64_t low,
+              int64_t high) {
+    block.low = scale.rounding.low, block.high = scale.rounding.high;
+    const std::optional<Comparison> thresholds = thresholds_of(scale, channel, smallest_code, low, high);
+    return thresholds && fill_line_through(block, channel, *thresholds, smallest_code, low, high);
 }
 
 // Without terms that depend on the sum the zero point may come before the shift.
@@ -238,8 +268,9 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
             const auto [low, high] = std::minmax({multiplier * bounds.low[channel], multiplier * bounds.high[channel]});
             in_high_words = in_high_words && fill_high_word(high_word[b], c, rounding, multiplier, shift,
                                                             bounds.low[channel], bounds.high[channel]);
-            in_float32 = in_float32 &&
-                         fill_line(lines[b], c, rounding, multiplier, shift, bounds.low[channel], bounds.high[channel]);
+            const int64_t least = bounds.low[channel], most = bounds.high[channel];
+            in_float32 = in_float32 && (fill_line(lines[b], c, rounding, multiplier, shift, least, most) ||
+                                        fit_line(lines[b], c, wide[b], spec.out.min, least, most));
             in_int32 = in_int32 && multiplier == 1 && rounds_in_int32(wide[b].rounding, c, low, high);
             multiplier_in_int32 =
                 multiplier_in_int32 && multiplier < kMaxMultiplier && result_in_int32(wide[b].rounding, c, low, high);

@@ -80,6 +80,20 @@ bool equals(const Line& line, const Channel& channel, const LineBlock& block) {
 
 }  // namespace
 
+bool fill_line_through(LineBlock& block, int channel, const Comparison& comparison, int64_t smallest_code, int64_t low,
+                       int64_t high) {
+    Channel wanted{
+        comparison.above, comparison.base - smallest_code, comparison.descending ? -1 : 1, low, high, false, false};
+    std::sort(wanted.thresholds.begin(), wanted.thresholds.end());
+    const int64_t last = wanted.base + wanted.step * static_cast<int64_t>(wanted.thresholds.size());
+    wanted.clips_below = wanted.base == (comparison.descending ? block.high : block.low);
+    wanted.clips_above = last == (comparison.descending ? block.low : block.high);
+    const Line line = best_line(wanted);
+    if (!equals(line, wanted, block)) return false;
+    block.scale[channel] = line.scale, block.offset[channel] = line.offset;
+    return true;
+}
+
 std::optional<std::vector<LineBlock>> line_through_thresholds(const std::vector<Comparison>& comparisons,
                                                               const std::vector<ChannelBlock>& channels,
                                                               int64_t smallest_code, const std::vector<int64_t>& low,
@@ -100,21 +114,8 @@ std::optional<std::vector<LineBlock>> line_through_thresholds(const std::vector<
         block.low = static_cast<int32_t>(least_code), block.high = static_cast<int32_t>(greatest_code);
         for (int c = 0; c < block_channels.count; ++c) {
             const size_t index = static_cast<size_t>(block_channels.first + c);
-            const Comparison& comparison = comparisons[index];
-            Channel channel{comparison.above,
-                            comparison.base - smallest_code,
-                            comparison.descending ? -1 : 1,
-                            low[index],
-                            high[index],
-                            false,
-                            false};
-            std::sort(channel.thresholds.begin(), channel.thresholds.end());
-            const int64_t last = channel.base + channel.step * static_cast<int64_t>(channel.thresholds.size());
-            channel.clips_below = channel.base == (comparison.descending ? block.high : block.low);
-            channel.clips_above = last == (comparison.descending ? block.low : block.high);
-            const Line line = best_line(channel);
-            if (!equals(line, channel, block)) return std::nullopt;
-            block.scale[c] = line.scale, block.offset[c] = line.offset;
+            if (!fill_line_through(block, c, comparisons[index], smallest_code, low[index], high[index]))
+                return std::nullopt;
         }
         blocks.push_back(block);
     }

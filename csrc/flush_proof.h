@@ -9,11 +9,11 @@
 //     lutodd  the same, with bytes from -128 to 127, as every bit counts +1 or -1
 //     lutsign  byte lane (n, parity of the quad), int16 lane n: its weights. Two quads are added at once, so when the
 //              first of them comes, the second one's lanes must have room for any
+//     lut6  byte lane (n, plane): as lut, but of sextets; int16 lane n: so many flushes of bytes, of any value
 //
 // The packer gives the quads of a panel in order and is told, before each, which lanes must be flushed first. The proof
-// rests on the actual weights, not on the worst that their width allows.
-//
-// Scheme lut6 flushes all panels of a layer together, so that pairs of them go through the same runs.
+// rests on the actual weights, not on the worst that their width allows. For lut6 it gives the sextets of all panels at
+// once, which are flushed together, so that pairs of panels go through the same runs.
 #pragma once
 
 #include <array>
@@ -31,7 +31,9 @@ constexpr int64_t step_quads(Scheme scheme) {
 }
 
 constexpr bool is_signed_lut(Scheme scheme) { return scheme == Scheme::kLutOdd || scheme == Scheme::kLutSign; }
-constexpr bool is_lut(Scheme scheme) { return scheme == Scheme::kLut || is_signed_lut(scheme); }
+constexpr bool is_lut(Scheme scheme) {
+    return scheme == Scheme::kLut || scheme == Scheme::kLut6 || is_signed_lut(scheme);
+}
 
 // w16 in one form or another: int32 from the first product.
 constexpr bool is_w16(Scheme scheme) { return scheme == Scheme::kW16 || scheme == Scheme::kW16X8; }
@@ -40,7 +42,7 @@ constexpr bool is_w16(Scheme scheme) { return scheme == Scheme::kW16 || scheme =
 constexpr int64_t k_per_step(Scheme scheme) { return is_w16(scheme) ? 2 : scheme == Scheme::kLut6 ? 6 : 4; }
 
 // Bytes of operands that a step eats of each row.
-constexpr int64_t step_operands(Scheme scheme) { return is_lut(scheme) ? 16 : scheme == Scheme::kLut6 ? 64 : 4; }
+constexpr int64_t step_operands(Scheme scheme) { return scheme == Scheme::kLut6 ? 64 : is_lut(scheme) ? 16 : 4; }
 
 using Quad = std::array<std::array<int32_t, 4>, kMaxTileChannels>;  // 4 consecutive weights of each channel
 

@@ -4,16 +4,16 @@
 // plain small integers here, and no kernel needs row sums of activations. (What an activation's zero point contributes
 // is a constant per channel, folded into the bias by the caller.)
 //
-// Panels. Outputs are cut into panels of 16 (lut: 32), within each group; the last one of a group is filled up with
+// Panels. Outputs are cut into panels of 16 (look-ups: 32), within each group; the last one of a group is filled up with
 // zero weights. A panel goes through K in runs (tiles.h). For a dense convolution one row of the filter is one
 // run, because KW neighbouring pixels are contiguous, channel padding included (its weights are zero):
 //
 //     filter row 0: [kw 0: c0 c1 c2 -][kw 1: c0 c1 c2 -][kw 2: c0 c1 c2 -]     one run of 3 quads for C = 3
 //     filter row 1: ...
 //
-// Safe steps. Schemes a16, a32 and lut sum in narrow lanes. The packer walks K and cuts a run, with `flush`, before the
-// first quad where a lane of the panel could overflow (flush_proof.h). A quad that cannot even stand alone makes the
-// layer unfit for the scheme.
+// Safe steps. Schemes a16, a32 and those that look up sum in narrow lanes. The packer walks K and cuts a run, with
+// `flush`, before the first step where a lane of the panel, or for lut6 of any panel, could overflow (flush_proof.h). A
+// step that cannot even stand alone makes the layer unfit for the scheme.
 #pragma once
 
 #include <optional>
@@ -50,7 +50,7 @@ public:
     Scheme scheme{};
     int64_t panel_channels = 0;  // 16 or 32
     int operand_bytes = 0;       // for each activation: 1 as it is, 2 widened to int16, 4 as part of a quad's table
-    int64_t pixel_operands = 0;  // or for all of a pixel's, where their tables begin anew with each; else 0
+    int64_t pixel_operands = 0;  // for all of a pixel's, where tables begin anew with each; then operand_bytes is 0
     std::vector<Panel> panels;
     int64_t flushes = 0, quads = 0;  // over all panels
     double cycles = 0;               // estimated, for 6 output pixels

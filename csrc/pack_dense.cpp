@@ -42,6 +42,12 @@ std::vector<ChannelBlock> panel_outputs(const ConvSpec& spec, int64_t size) {
     return panels;
 }
 
+// For each activation; 0 where it is pixels that have operands.
+int operand_bytes(Scheme scheme) {
+    if (scheme == Scheme::kLut6) return 0;
+    return is_lut(scheme) ? 4 : is_w16(scheme) ? 2 : 1;
+}
+
 class DensePacker {
 public:
     DensePacker(const ConvSpec& spec, Scheme scheme)
@@ -49,19 +55,17 @@ public:
           scheme_(scheme),
           cost_(cost_of(scheme)),
           pixel_(scheme == Scheme::kLut6 ? round_up(spec.depth(), 6) : padded_channels(spec.depth())),
-          packed_(TileOp::kGemm, scheme, is_lut(scheme) || scheme == Scheme::kLut6 ? 32 : 16,
-                  is_lut(scheme)   ? 4
-                  : is_w16(scheme) ? 2
-                                   : 1) {
-        if (scheme == Scheme::kLut6) packed_.operand_bytes = 0, packed_.pixel_operands = pixel_ / 6 * 64;
+          packed_(TileOp::kGemm, scheme, is_lut(scheme) ? 32 : 16, operand_bytes(scheme)) {
+        if (scheme == Scheme::kLut6) packed_.pixel_operands = pixel_ / 6 * 64;
     }
 
     std::optional<PackedWeights> pack() {
         if (!fits()) return std::nullopt;
         segments_ = segments_of(spec_, pixel_);
         int64_t quads = 0, steps = 0;
-        for (const Segment& segment : segments_)
-            quads += ceil_divide(segment.bytes, 4), steps += ceil_divide(segment.bytes, k_per_step(scheme_));
+        for (const Segment& segment : segments_) steps += ceil_divide(segment.bytes, k_per_step(scheme_));
+        for (const Segment& segment : segments_of(spec_, padded_channels(spec_.depth())))
+            quads += ceil_divide(segment.bytes, 4);  // the same for every scheme
         const std::vector<ChannelBlock> outputs = panel_outputs(spec_, packed_.panel_channels);
         const int64_t panel_bytes = steps * step_bytes() + (scheme_ == Scheme::kDot ? 64 : 0);
         packed_.allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
@@ -75,7 +79,7 @@ public:
             packed_.quads += quads;
             packed_.cycles += cycles_of(panel);
         }
-        if (packed_.panel_channels == 32) packed_.cycles += table_cycles();
+        if (is_lut(scheme_)) packed_.cycles += table_cycles();
         return std::move(packed_);
     }
 

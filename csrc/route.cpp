@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "check.h"
 #include "flush_proof.h"
 
 namespace intsim {
@@ -32,6 +33,8 @@ Route::Route(const ByteImages& in, const uint8_t* first, const std::vector<Loop>
       pixel_stride(in.pixel_stride),
       ratio(packed.operand_ratio(in.pixel_stride)),
       outer_(merged(loops, ratio)) {
+    require(in.row_stride % ratio.input == 0 && in.image_stride % ratio.input == 0, "'", spec.name,
+            "': rows of the input are no whole number of pixels apart, as look-ups of six activations need them");
     line = outer_.back();
     outer_.pop_back();
     tiles_per_line = ceil_divide(line.count, max_rows);

@@ -124,6 +124,35 @@ def test_ties_that_clipping_hides(isa: str, rounding: str, first: bool) -> None:
             assert requantize(spec, acc)[:, 0].tolist() == expected
 
 
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("rounding", [*ROUNDINGS, "ruy", "gemmlowp_double"])
+def test_multipliers_whose_codes_a_line_has(isa: str, rounding: str, first: bool) -> None:
+    """Codes a few accumulators wide, all of which are reached; some roundings have one of another size around zero."""
+    uneven = rounding in ("toward_zero", "away_from_zero", "gemmlowp_double") and not first
+    engine = rounding not in ROUNDINGS
+    if engine and first:
+        pytest.skip("engines add the zero point last")
+    rng = np.random.default_rng(ROUNDINGS.index(rounding) if not engine else 20)
+    bias, weights = rng.integers(-99, 99, 37), rng.choice([-8, -3, 1, 7], 37)[:, None, None, None]
+    multiplier, shift = rng.integers(1 << 30, 1 << 31, 37), rng.integers(32, 35, 37)
+    multiplier = multiplier if engine else multiplier * rng.choice([-1, 1], 37)
+    x = np.arange(256).reshape(1, 1, 16, 16)
+    acc = convolve(x, weights, bias)
+    spec = scale_spec(multiplier, shift, rounding, 100, first)
+    conv = native.Conv("layer", weights, bias, 1, epilogue=spec)
+    assert ("_line_" in conv.epilogue_kernel) == (not uneven)
+    out = native.ByteImages(1, 16, 16, 37, 8)
+    conv.run(byte_images(x, 8), (0, 0, 0, 0), 0, out, 1)
+    for c, row in enumerate(codes_of(out)[0]):
+        m, s = int(multiplier[c]), int(shift[c])
+        if engine:
+            second = {"ruy": "half_up", "gemmlowp_double": "half_away"}[rounding]
+            expected = [min(max(twice_rounded(int(a), m, s, second) + 100, 0), 255) for a in acc[0, c].ravel()]
+        else:
+            expected = [scaled(int(a), m, s, rounding, 100, first, 0, 255) for a in acc[0, c].ravel()]
+        assert row.ravel().tolist() == expected
+
+
 def twice_rounded(acc: int, multiplier: int, shift: int, second: str) -> int:
     """What engines do in C: a doubling high multiplication, then a shift that rounds."""
     high = rounded(Fraction((acc << max(31 - shift, 0)) * multiplier, 1 << 31), "half_up")
@@ -330,15 +359,17 @@ def test_every_epilogue_kernel_behind_a_convolution(
             "float64": (3, 5),
         }[kernel.scheme]
         if kernel.scheme.startswith("float"):
-            single = kernel.scheme == "float32"
-            spec = native.FloatSpec(np.full(37, multiplier / 2**shift), single, 1, False, 0, top, act_bits, 0)
+            single, zero = kernel.scheme == "float32", 1
+            spec = native.FloatSpec(np.full(37, multiplier / 2**shift), single, zero, False, 0, top, act_bits, 0)
         else:
-            spec = scale_spec(np.full(37, multiplier), np.full(37, shift), rounding, 1, False, 0, top, act_bits, 0)
+            far = 0 if kernel.scheme == "wide" else 1 << 26  # where no line in float32 tells sums apart
+            bias, acc, zero = bias + far, acc + far, 1 - (multiplier * far >> shift)
+            spec = scale_spec(np.full(37, multiplier), np.full(37, shift), rounding, zero, False, 0, top, act_bits, 0)
         values, where = np.unique(acc, return_inverse=True)
         if rounding == "gemmlowp_double":
-            codes = [min(max(twice_rounded(int(a), multiplier, shift, "half_away") + 1, 0), top) for a in values]
+            codes = [min(max(twice_rounded(int(a), multiplier, shift, "half_away") + zero, 0), top) for a in values]
         else:
-            codes = [scaled(int(a), multiplier, shift, rounding, 1, False, 0, top) for a in values]
+            codes = [scaled(int(a), multiplier, shift, rounding, zero, False, 0, top) for a in values]
         expected = np.array(codes)[where].reshape(acc.shape)
     conv = native.Conv("layer", weights, bias, 9, act_bits=4, epilogue=spec)
     assert conv.epilogue_kernel == kernel.name
@@ -369,14 +400,16 @@ def test_every_tile_that_ends_in_bytes(kernel: Any, act_bits: int, monkeypatch: 
         x[0], weights[0], weights[-1] = (1 << act_bits) - 1, weights.min(), weights.max()
         largest = {"threshold16": 1 << 14, "threshold32": 1 << 26}.get(kind, 1 << 18)
         bias = rng.integers(-largest, largest, outputs)
+        if kind == "highword":  # where no line in float32 tells sums apart
+            bias = (1 << 27) + bias // (1 << 10)
         acc = convolve(x, weights, bias)
         lowest, spread = acc.min(axis=(0, 2, 3))[:, None], np.ptp(acc, axis=(0, 2, 3))[:, None] // 20 + 8
         if kind == "highword":
-            multiplier, shift = rng.integers(1 << 30, 1 << 31, outputs), 32 + np.log2(spread[:, 0]).astype(np.int64)
-            spec = scale_spec(multiplier, shift, "half_up", 7, False, 0, 15, 4)
-            half = np.int64(1) << shift - 1
-            scaled_up = acc * multiplier[:, None, None] + half[:, None, None]
-            expected = np.clip((scaled_up >> shift[:, None, None]) + 7, 0, 15)
+            multiplier, shift = int(rng.integers(1 << 30, 1 << 31)), 32 + int(np.log2(spread.max()))
+            zero = 7 - (multiplier * int(acc.mean()) >> shift)
+            scales = np.full(outputs, multiplier), np.full(outputs, shift)
+            spec = scale_spec(*scales, "half_up", zero, False, 0, 15, 4)
+            expected = np.clip((acc * multiplier + (1 << shift - 1) >> shift) + zero, 0, 15)
         else:
             places = np.arange(2, 17) if kind == "line" else np.array([2, 5, 14])
             rows = lowest + spread * places + rng.integers(0, 5, (outputs, 1))

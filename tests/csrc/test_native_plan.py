@@ -97,6 +97,27 @@ def test_a_part_is_memory_of_its_whole() -> None:
     np.testing.assert_array_equal(every_second, (codes ^ 1)[:, :, 1:, ::2])
 
 
+@pytest.mark.parametrize("scheme", [None, "w16", "lut6"])
+@pytest.mark.parametrize("width", [5, 6])
+def test_a_convolution_of_every_second_pixel(isa: str, scheme: str | None, width: int) -> None:
+    """Right, or refused by look-ups of six where rows are no whole number of such pixels apart."""
+    rng = np.random.default_rng(width)
+    codes, weights = rng.integers(0, 4, (2, 48, 4, width)), rng.integers(-2, 2, (64, 48, 1, 1))
+    conv = native.Conv("conv", weights, np.zeros(64, np.int64), 48, act_bits=2, scheme=scheme)
+    plan = native.Plan()
+    whole, columns = plan.bytes(4, width, 48, 2), width // 2
+    result = plan.accumulators(4, columns, 64)
+    plan.import_codes("x", 0, whole)
+    plan.conv(conv, plan.part(whole, (0, 1, 0), (1, 2), 4, columns, 48, 2), (0, 0, 0, 0), 0, result)
+    plan.export_accumulators("y", result)
+    if conv.scheme == "lut6" and width % 2:
+        with pytest.raises(ValueError, match="'conv': rows of the input are no whole number of pixels apart"):
+            plan.run([codes.astype(np.uint8)], 2, 1)
+        return
+    (got,) = plan.run([codes.astype(np.uint8)], 2, 1)
+    np.testing.assert_array_equal(got, convolve(codes[..., 1::2][..., :columns], weights, np.zeros(64, np.int64)))
+
+
 def test_an_addition_in_the_tiles_of_a_convolution() -> None:
     """Dense, depthwise and by transforms; the stream lies in memory in another way than the result."""
     rng = np.random.default_rng(0)

@@ -36,6 +36,20 @@ def test_every_pair_of_widths_with_the_worst_corners(isa: str, act_bits: int, we
     np.testing.assert_array_equal(result, convolve(x, weights, bias, padding=(1, 1, 1, 1)))
 
 
+@pytest.mark.parametrize("scheme", [None, "winograd"])
+@pytest.mark.parametrize("act_bits", [1, 2, 3])
+def test_many_channels_of_few_bits(isa: str, act_bits: int, scheme: str | None) -> None:
+    """Transformed weights of 2 bits are looked up nowhere: operands of all places are the same bytes."""
+    rng = np.random.default_rng(act_bits)
+    x, bias = rng.integers(0, 1 << act_bits, (1, 256, 9, 8)), rng.integers(-99, 99, 160)
+    corners = np.ix_(range(160), range(256), (0, 2), (0, 2))
+    for bits in (2, 3):
+        weights = rng.integers(-(1 << bits - 1), 1 << bits - 1, (160, 256, 3, 3))
+        weights[corners] = rng.integers(-2, 2, (160, 256, 2, 2))
+        result = convolve_native(x, weights, bias, padding=(1, 1, 1, 1), bits=act_bits, scheme=scheme)
+        np.testing.assert_array_equal(result, convolve(x, weights, bias, padding=(1, 1, 1, 1)))
+
+
 @given(
     batch=st.sampled_from([1, 1, 2, 5]),
     channels=st.integers(1, 50),

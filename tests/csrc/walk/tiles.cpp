@@ -101,7 +101,8 @@ void Walk::convolve(const Layer& layer) {
                        " channels, output ", y, ", ", x, ", ", n);
     if (layer.met == nullptr) return;
     met(*layer.met);
-    for (int i = 0; layer.outputs > 32 && table_->tile_pairs != nullptr && i < table_->tile_pairs->count; ++i) {
+    for (int i = 0; layer.outputs > 2 * layer.met->nr && table_->tile_pairs != nullptr && i < table_->tile_pairs->count;
+         ++i) {
         const TilePairRow& pair = table_->tile_pairs->first[i];
         if (pair.scheme == layer.scheme && pair.info.mr == layer.met->mr) met(pair.info);
     }
@@ -117,7 +118,9 @@ void Walk::tiles() {
                     for (const Numbers numbers : kNumbers) {
                         // A line of as many pixels as the tile has rows; channels and depths beside whole vectors.
                         // Where there are tiles for pairs of panels, two are one, and the third has its own.
-                        Layer layer{34, 24, 1, 1, 3, 1, 1, row.info.mr + 2, act_bits, weight_bits, numbers, row.scheme};
+                        const int64_t outputs = 2 * row.info.nr + 2;
+                        Layer layer{outputs,         24,       1,           1,       3,         1, 1,
+                                    row.info.mr + 2, act_bits, weight_bits, numbers, row.scheme};
                         layer.met = &row.info;
                         if (!gemm) layer.outputs = layer.groups = layer.inputs, layer.kernel_height = layer.height = 2;
                         convolve(layer);
@@ -159,7 +162,7 @@ namespace {
 // What a tile ends in, for sums of `spec`: evenly spaced thresholds, a few uneven ones, or multipliers.
 EpilogueSpec epilogue_of(EpilogueKind kind, const ConvSpec& spec) {
     if (kind == EpilogueKind::kHighWord) {
-        ScaleSpec scale{{}, {}, 7, false, Rounding::kHalfUp, 0, 15, {4, 0}};
+        ScaleSpec scale{{}, {}, 7 - (1518500249 >> 12), false, Rounding::kHalfUp, 0, 15, {4, 0}};
         for (int64_t n = 0; n < spec.out_channels; ++n)
             scale.multiplier.push_back(1518500249 + n), scale.shift.push_back(38);
         return scale;
@@ -204,8 +207,10 @@ void Walk::byte_tiles() {
                 const ByteTileRow& row = table_->byte_tiles->first[i];
                 const Layer layer{outputs, depth, 1, 2, 1, 1, 4, row.info.mr, 4, 4, numbers, row.scheme};
                 ConvSpec spec = spec_of(layer);
-                for (int64_t& bias : spec.bias)  // within or beyond what thresholds of 16 bits can be
-                    bias = row.epilogue == EpilogueKind::kThreshold32 ? bias + (1 << 20) : bias / 8;
+                for (int64_t& bias : spec.bias)  // within or beyond what thresholds of 16 bits or float32 can be
+                    bias = row.epilogue == EpilogueKind::kThreshold32 ? bias + (1 << 20)
+                           : row.epilogue == EpilogueKind::kHighWord  ? bias / 8 + (1 << 26)
+                                                                      : bias / 8;
                 const ByteImages in = input_of(layer);
                 const EpilogueSpec epilogue = epilogue_of(row.epilogue, spec);
                 const Conv conv(spec, &epilogue, row.scheme);
