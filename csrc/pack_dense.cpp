@@ -85,12 +85,14 @@ public:
 
 private:
     bool fits() const {
-        // Neither groups nor dense pixels share tables.
-        if (is_lut(scheme_) && spec_.depth() % 4 != 0 && (spec_.groups > 1 || spec_.depth() < 4)) return false;
+        // Neither groups nor dense pixels share tables of quads, nor groups those of sextets.
+        const bool has_quads = spec_.depth() % 4 == 0 || (spec_.groups == 1 && spec_.depth() > 4);
+        if (is_lut(scheme_) && !(scheme_ == Scheme::kLut6 ? spec_.groups == 1 : has_quads)) return false;
         if (is_signed_lut(scheme_)) return fits_signed_lut();
-        if (scheme_ == Scheme::kLut6 && spec_.groups > 1) return false;
-        const bool planes = scheme_ == Scheme::kLut || scheme_ == Scheme::kLut6;
-        const int64_t limit = planes ? 2 : scheme_ == Scheme::kA16X4 ? 8 : scheme_ == Scheme::kW16 ? 32768 : 128;
+        const int64_t limit = is_lut(scheme_)             ? 2
+                              : scheme_ == Scheme::kA16X4 ? 8
+                              : scheme_ == Scheme::kW16   ? 32768
+                                                          : 128;
         return spec_.weights_within(-limit, limit - 1);
     }
 
