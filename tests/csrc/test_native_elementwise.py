@@ -157,6 +157,22 @@ def test_quantizer_equals_the_float32_division(isa: str, low: Any, high: Any) ->
         np.testing.assert_array_equal(codes_of(out), np.clip(np.rint(image / scale), low, high) - low)
 
 
+@pytest.mark.parametrize("scale", [1e-44, 3e-31, 0.007843138, 1 / 3, 0.5, 17.3, 4e30])
+def test_quantizer_at_every_tie(isa: str, scale: float) -> None:
+    """Quotients at every tie of every range, and the float32 numbers beside; scales without a use for their inverse."""
+    scale = np.float32(scale)
+    for low, high in ((0, 255), (-128, 127), (-256, -1), (1, 256), (300, 555), (-(1 << 21), -(1 << 21) + 255)):
+        with np.errstate(over="ignore"):
+            ties = (np.arange(low - 1, high + 2) + 0.5).astype(np.float32) * scale
+        beside = [np.nextafter(ties, sign * np.float32(np.inf), dtype=np.float32) for sign in (-1, 1)]
+        image = np.concatenate([ties, *beside]).reshape(1, 1, 1, -1)
+        out = native.ByteImages(1, 1, image.size, 1, 8)
+        native.quantize(image, float(scale), low, high, out, 1)
+        with np.errstate(over="ignore"):
+            expected = np.clip(np.rint(image / scale), low, high) - low
+        np.testing.assert_array_equal(codes_of(out), expected)
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 def test_codes_survive_the_way_there_and_back(dtype: Any) -> None:
     codes = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 6)).astype(np.uint8)
