@@ -16,15 +16,13 @@ namespace {
 // as wide as padding would be.
 bool dense_pixels(const ByteImages& images) { return images.pixel_stride == images.channels; }
 
-// Three planes of bytes to pixels of 4 bytes, as images have them; the fourth one stays what it is.
-void join_three(const uint8_t* __restrict planes, int64_t count, uint8_t* __restrict pixels) {
-    for (int64_t i = 0; i < count; ++i) {
-        uint32_t pixel;
-        std::memcpy(&pixel, pixels + 4 * i, sizeof pixel);
-        pixel = (pixel & 0xff000000u) | uint32_t{planes[i]} | uint32_t{planes[count + i]} << 8 |
-                uint32_t{planes[2 * count + i]} << 16;
-        std::memcpy(pixels + 4 * i, &pixel, sizeof pixel);
-    }
+// A row of pixels from that of each plane of channels, one behind the other.
+void fill_row(const uint8_t* planes, const ByteImages& out, int64_t image, int64_t y) {
+    uint8_t* const pixels = out.pixel(image, y, 0);
+    if (out.channels == 3 && dense_pixels(out))
+        interleave_three(planes, pixels, out.width);
+    else
+        transpose(planes, out.width, pixels, out.pixel_stride, out.channels, out.width);
 }
 
 // to = from - offset, modulo 256; the bits that any of the results has. `from` and `to` are the same or apart.
@@ -64,11 +62,7 @@ void quantize(const float* x, float scale, int64_t low, int64_t high, const Byte
         for (int64_t c = 0; c < out.channels; ++c)
             kernel({x + (image * out.channels + c) * area + y * out.width, bytes + c * out.width, out.width, scale,
                     static_cast<float>(low), static_cast<float>(high)});
-        uint8_t* const pixels = out.pixel(image, y, 0);
-        if (out.channels == 3 && out.pixel_stride == 4)
-            join_three(bytes, out.width, pixels);
-        else
-            transpose(bytes, out.width, pixels, out.pixel_stride, out.channels, out.width);
+        fill_row(bytes, out, image, y);
     });
 }
 
@@ -83,7 +77,7 @@ void import_codes(const uint8_t* codes, int64_t min, const ByteImages& out, int 
             seen = static_cast<uint8_t>(seen | move_bytes(from, bytes + c * out.width, out.width, offset));
         }
         require((seen & beyond) == 0, "codes leave their type");
-        transpose(bytes, out.width, out.pixel(image, y, 0), out.pixel_stride, out.channels, out.width);
+        fill_row(bytes, out, image, y);
     });
 }
 

@@ -8,7 +8,7 @@
 // zero weights. A panel goes through K in runs (tiles.h). For a dense convolution one row of the filter is one
 // run, because KW neighbouring pixels are contiguous, channel padding included (its weights are zero):
 //
-//     filter row 0: [kw 0: c0 c1 c2 -][kw 1: c0 c1 c2 -][kw 2: c0 c1 c2 -]     one run of 3 quads for C = 3
+//     filter row 0: [kw 0: c0 .. c4 - - -][kw 1: c0 .. c4 - - -][kw 2: c0 .. c4 - - -]     one run of 6 quads for C = 5
 //     filter row 1: ...
 //
 // Safe steps. Schemes a16, a32 and those that look up sum in narrow lanes. The packer walks K and cuts a run, with

@@ -174,9 +174,10 @@ def test_quantizer_at_every_tie(isa: str, scale: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-def test_codes_survive_the_way_there_and_back(dtype: Any) -> None:
-    codes = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 6)).astype(np.uint8)
-    images = native.ByteImages(3, 4, 6, 5, 8, (1, 2, 0, 3), 7)
+@pytest.mark.parametrize(("channels", "width"), [(5, 6), (3, 16), (3, 17), (3, 70)])
+def test_codes_survive_the_way_there_and_back(dtype: Any, channels: int, width: int) -> None:
+    codes = np.random.default_rng(0).integers(0, 256, (3, channels, 4, width)).astype(np.uint8)
+    images = native.ByteImages(3, 4, width, channels, 8, (1, 2, 0, 3), 7)
     smallest = np.iinfo(dtype).min
     native.import_codes(codes, smallest, images, 2)
     np.testing.assert_array_equal(native.export_codes(images, smallest, 2), codes)
