@@ -78,7 +78,7 @@ std::optional<Flush> FlushProof::add_entries(const Quad& quad) {
         if (flush == kFlushAll) words_ = {};
         Lanes bytes = bytes_, words = words_;
         tally(quad, bytes, words);
-        if (!bytes.widened(room).within(least, most) || !words.within(-32768 + room, 32767 - room)) continue;
+        if (!bytes.widened(room).within(least, most) || !words.within(-32767 + room, 32767 - room)) continue;
         bytes_ = bytes, words_ = words;
         if (sign) in_step_ = (in_step_ + 1) % 2;
         return flush;
@@ -87,7 +87,8 @@ std::optional<Flush> FlushProof::add_entries(const Quad& quad) {
 }
 
 std::optional<Flush> SextetProof::add(const char* indices, int64_t apart) {
-    constexpr int64_t kMostFlushes = 32768 / 510;  // each adds 255 at most to an int16, and -2 * 255 at least
+    constexpr int64_t kMostFlushes =
+        32767 / (3 * 255);  // each adds 255 at most of one plane and twice that of the other
     int32_t sums = 0, alone = 0;
     for (Bits& set : set_) {
         for (size_t lane = 0; lane < set.size(); ++lane) {

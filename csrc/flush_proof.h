@@ -53,7 +53,8 @@ public:
     // The next quad is the first of a segment, where a32 starts a step.
     void begin_segment() { in_step_ = 0; }
 
-    // The least flush that must come before the quad; nothing where even alone it overflows a lane.
+    // The least flush that must come before the quad; nothing where even alone it overflows a lane. Scheme lut's weights
+    // are as their bits have them, -2..1 or 0..3, whatever sign these count with.
     std::optional<Flush> add(const Quad& quad);
 
 private:

@@ -12,9 +12,10 @@
 namespace intsim {
 namespace {
 
-alignas(64) constexpr int8_t kPlanes[64] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2,
-                                            1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2,
-                                            1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2};
+// Of a tile's panels: what their planes count, [32 channels][2 planes] int8, and the sums of their rows in int16.
+struct Words {
+    __m512i planes[2], sums[2][12];
+};
 
 // clang-format off
 
@@ -39,27 +40,27 @@ alignas(64) constexpr int8_t kPlanes[64] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
 #define LOOK_UP_ONE(indices, sum)                          \
     "vpermb %%zmm26, %%zmm" #indices ", %%zmm27\n"         \
     "vpaddb %%zmm27, %%zmm" #sum ", %%zmm" #sum "\n"
-#define ADD_ONE(i)                                         \
-    "vpmaddubsw %%zmm26, %%zmm" #i ", %%zmm" #i "\n"       \
-    "vpaddw 64*" #i "(%[words]), %%zmm" #i ", %%zmm" #i "\n" \
-    "vmovdqa64 %%zmm" #i ", 64*" #i "(%[words])\n"
+#define ADD_ONE(planes, i)                                       \
+    "vpmaddubsw " planes "(%[words]), %%zmm" #i ", %%zmm" #i "\n" \
+    "vpaddw 128+64*" #i "(%[words]), %%zmm" #i ", %%zmm" #i "\n" \
+    "vmovdqa64 %%zmm" #i ", 128+64*" #i "(%[words])\n"
 
 // Of one panel.
 #define ZERO_1(first, second, address) ZERO_ONE(first)
 #define LOAD_INDICES_1 LOAD_INDICES_ONE("panel", 24)
 #define LOOK_UP_1(first, second, address) "vmovdqu64 " address ", %%zmm26\n" LOOK_UP_ONE(24, first)
-#define ADD_1(first, second, address) ADD_ONE(first)
+#define ADD_1(first, second, address) ADD_ONE("0", first)
 
 // Of two.
 #define ZERO_2(first, second, address) ZERO_ONE(first) ZERO_ONE(second)
 #define LOAD_INDICES_2 LOAD_INDICES_1 LOAD_INDICES_ONE("second", 25)
 #define LOOK_UP_2(first, second, address) LOOK_UP_1(first, second, address) LOOK_UP_ONE(25, second)
-#define ADD_2(first, second, address) ADD_ONE(first) ADD_ONE(second)
+#define ADD_2(first, second, address) ADD_ONE("0", first) ADD_ONE("64", second)
 
-// Adds the sums of runs, up to one that ends in kFlushAll, to words [2 panels][12 rows][32 channels], and goes on to what
-// follows it. On the way they are bytes, [32 channels][2 planes].
+// Adds the sums of runs, up to one that ends in kFlushAll, to `words`, and goes on to what follows it. On the way they are
+// bytes, [32 channels][2 planes].
 #define SUM_RUNS(function, panel_count, rows)                                                                          \
-    void function(const Tile& tile, const Run*& run, const char* (&panels)[2], __m512i* words) {                       \
+    void function(const Tile& tile, const Run*& run, const char* (&panels)[2], Words& words) {                         \
         int64_t n;                                                                                                     \
         const char *p, *q, *r, *s;                                                                                     \
         __asm__ volatile(                                                                                              \
@@ -86,14 +87,13 @@ alignas(64) constexpr int8_t kPlanes[64] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
             "add $24, %[run]\n"                                                                                        \
             "cmpq %[no_flush], -8(%[run])\n"                                                                           \
             "je 1b\n"                                                                                                  \
-            "vmovdqa64 %[planes], %%zmm26\n"                                                                           \
             rows(ADD_##panel_count)                                                                                    \
             rows(ZERO_##panel_count)                                                                                   \
             "cmpq %[flush_all], -8(%[run])\n"                                                                          \
             "jne 1b\n"                                                                                                 \
             : [run] "+&r"(run), [panel] "+&r"(panels[0]), [second] "+&r"(panels[1]), [n] "=&r"(n), [p] "=&r"(p),       \
               [q] "=&r"(q), [r] "=&r"(r), [s] "=&r"(s)                                                                 \
-            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [words] "r"(words), [planes] "m"(kPlanes),   \
+            : [operand] "r"(tile.operand), [stride] "r"(tile.row_stride), [words] "r"(&words),                        \
               [no_flush] "i"(kNoFlush), [flush_all] "i"(kFlushAll)                                                     \
             : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
               "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21",       \
@@ -104,24 +104,25 @@ alignas(64) constexpr int8_t kPlanes[64] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1
 
 static_assert(sizeof(Run) == 24, "the asm blocks step through runs by 24 bytes");
 
-using SumRuns = void (*)(const Tile&, const Run*&, const char* (&)[2], __m512i*);
+using SumRuns = void (*)(const Tile&, const Run*&, const char* (&)[2], Words&);
 
 template <int MR, SumRuns sum_runs, class... Tiles>
 void gemm_lut6(const Tiles&... tiles) {
     const Tile* const all[] = {&tiles...};
-    const char* panels[2] = {static_cast<const char*>(tiles.panel)...};
+    const char* panels[2] = {static_cast<const char*>(tiles.panel) + 64 ...};
     const Run *run = all[0]->runs, *const end = run + all[0]->run_count;
-    __m512i words[2][12];
+    Words words;
+    for (size_t panel = 0; panel < sizeof...(tiles); ++panel) words.planes[panel] = load(all[panel]->panel);
     bool started = false;  // the first flush, mostly the only one, writes acc, bias included; those after it add to it
     while (run != end) {
-        for (auto& of_panel : words)
+        for (auto& of_panel : words.sums)
             for (int row = 0; row < MR; ++row) of_panel[row] = _mm512_setzero_si512();
-        sum_runs(*all[0], run, panels, words[0]);
+        sum_runs(*all[0], run, panels, words);
         for (size_t panel = 0; panel < sizeof...(tiles); ++panel)
             for (int row = 0; row < MR; ++row) {
                 int32_t* const acc = all[panel]->acc + 32 * row;
                 const int32_t* const before = started ? acc : all[panel]->bias;
-                const __m512i word = words[panel][row];
+                const __m512i word = words.sums[panel][row];
                 const __m512i low = _mm512_cvtepi16_epi32(_mm512_castsi512_si256(word));
                 const __m512i high = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(word, 1));
                 _mm512_store_si512(acc, _mm512_add_epi32(load(before), low));

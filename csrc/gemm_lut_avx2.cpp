@@ -9,8 +9,6 @@
 namespace intsim {
 namespace {
 
-alignas(32) constexpr int8_t kPlanes[32] = {1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2,
-                                            1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2, 1, -2};
 alignas(32) constexpr uint8_t kOneBytes[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                                1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2,
@@ -20,10 +18,11 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
 
 // clang-format off
 
-#define CONSTANTS [planes] "m"(kPlanes), [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes)
+#define CONSTANTS [odd_planes] "m"(kOddPlanes), [one_bytes] "m"(kOneBytes)
 
 // lut: the panel's indices look up a quad's table, 16 channels by 2 planes in a register, and entries add up as bytes.
-// Flushing them adds plane 0 - 2 * plane 1 to int16 totals on the stack, and a full flush these to the tile.
+// Flushing them adds each plane by what it counts to int16 totals on the stack, and a full flush these to the tile. What
+// planes count is copied from the panel's beginning to the 64 bytes in front of the totals.
 #define LUT_ROW(low, high, address) MULTIPLY_ADD("vbroadcasti128", "vpshufb", "vpaddb", low, high, address)
 #define LUT_QUAD(rows)        \
     LOAD_PANEL("0", "32")     \
@@ -31,29 +30,37 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
     "add $16, %[p]\n"         \
     "add $16, %[q]\n"         \
     "add $64, %[panel]\n"
-#define LUT_ADD_BYTES(i)                                      \
-    "vpmaddubsw %[planes], %%ymm" #i ", %%ymm" #i "\n"        \
-    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
-    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
+#define TO_TOTALS(i)                                             \
+    "vpaddw 64+32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
+    "vmovdqa %%ymm" #i ", 64+32*" #i "(%[totals])\n"             \
     ZERO_ONE(i)
+#define LUT_ADD_BYTES(i, planes)                                   \
+    "vpmaddubsw " planes "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
+    TO_TOTALS(i)
 #define LUT_START_ROW(low, high, address)              \
     "vmovdqa %%ymm12, 64*" #low "(%[acc])\n"           \
     "vmovdqa %%ymm13, 64*" #low "+32(%[acc])\n"        \
     "vmovdqa %%ymm14, 64*" #high "(%[acc])\n"          \
     "vmovdqa %%ymm15, 64*" #high "+32(%[acc])\n"
+#define LUT_START_PLANES(rows)          \
+    LOAD_PANEL("0", "32")               \
+    "vmovdqa %%ymm12, (%[totals])\n"    \
+    "vmovdqa %%ymm13, 32(%[totals])\n"  \
+    "add $64, %[panel]\n"               \
+    LUT_START(rows)
 #define LUT_START(rows)                 \
     LOAD_BIAS                           \
     "vmovdqa 64(%[bias]), %%ymm14\n"    \
     "vmovdqa 96(%[bias]), %%ymm15\n"    \
     rows(LUT_START_ROW)
-#define LUT_FLUSH_BYTES(low, high, address) LUT_ADD_BYTES(low) LUT_ADD_BYTES(high)
+#define LUT_FLUSH_BYTES(low, high, address) LUT_ADD_BYTES(low, "0") LUT_ADD_BYTES(high, "32")
 #define LUT_ADD_HALF(i, half)                                        \
-    "vpmovsxwd 32*" #i "+16*" half "(%[totals]), %%ymm14\n"          \
+    "vpmovsxwd 64+32*" #i "+16*" half "(%[totals]), %%ymm14\n"       \
     "vpaddd 64*" #i "+32*" half "(%[acc]), %%ymm14, %%ymm14\n"       \
     "vmovdqa %%ymm14, 64*" #i "+32*" half "(%[acc])\n"
 #define LUT_ADD_TOTALS(i)                       \
     LUT_ADD_HALF(i, "0") LUT_ADD_HALF(i, "1")   \
-    "vmovdqa %%ymm15, 32*" #i "(%[totals])\n"
+    "vmovdqa %%ymm15, 64+32*" #i "(%[totals])\n"
 #define LUT_FLUSH_TOTALS(low, high, address) LUT_ADD_TOTALS(low) LUT_ADD_TOTALS(high)
 #define LUT_FLUSH(rows)         \
     rows(LUT_FLUSH_BYTES)       \
@@ -63,11 +70,7 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
     rows(LUT_FLUSH_TOTALS)
 
 // lutodd: the same with signed entries, so that the planes are the unsigned operand.
-#define LUTODD_ADD_BYTES(i)                                   \
-    "vpmaddubsw %%ymm" #i ", %%ymm14, %%ymm" #i "\n"          \
-    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
-    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
-    ZERO_ONE(i)
+#define LUTODD_ADD_BYTES(i) "vpmaddubsw %%ymm" #i ", %%ymm14, %%ymm" #i "\n" TO_TOTALS(i)
 #define LUTODD_FLUSH_BYTES(low, high, address) LUTODD_ADD_BYTES(low) LUTODD_ADD_BYTES(high)
 #define LUTODD_FLUSH(rows)               \
     "vmovdqa %[odd_planes], %%ymm14\n"   \
@@ -86,11 +89,7 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
     "add $32, %[p]\n"         \
     "add $32, %[q]\n"         \
     "add $64, %[panel]\n"
-#define LUTSIGN_ADD_WORDS(i)                                  \
-    "vpmaddubsw %%ymm" #i ", %%ymm13, %%ymm" #i "\n"          \
-    "vpaddw 32*" #i "(%[totals]), %%ymm" #i ", %%ymm" #i "\n" \
-    "vmovdqa %%ymm" #i ", 32*" #i "(%[totals])\n"             \
-    ZERO_ONE(i)
+#define LUTSIGN_ADD_WORDS(i) "vpmaddubsw %%ymm" #i ", %%ymm13, %%ymm" #i "\n" TO_TOTALS(i)
 #define LUTSIGN_FLUSH_BYTES(low, high, address)                          \
     "vperm2i128 $0x20, %%ymm" #high ", %%ymm" #low ", %%ymm14\n"         \
     "vperm2i128 $0x31, %%ymm" #high ", %%ymm" #low ", %%ymm15\n"         \
@@ -115,12 +114,12 @@ alignas(32) constexpr uint8_t kOddPlanes[32] = {1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1,
 
 // clang-format on
 
-#define LUT_KERNELS(mr)                                                                                              \
-    GEMM_KERNEL(gemm_lut_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr), EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), \
-                LUT_FLUSH(EACH_ROW_##mr), "")                                                                        \
-    GEMM_KERNEL(gemm_lutodd_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                  \
-                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")                                 \
-    GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),                                 \
+#define LUT_KERNELS(mr)                                                                      \
+    GEMM_KERNEL(gemm_lut_##mr, 32 * mr + 32, EACH_ROW_##mr, LUT_START_PLANES(EACH_ROW_##mr), \
+                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUT_FLUSH(EACH_ROW_##mr), "")            \
+    GEMM_KERNEL(gemm_lutodd_##mr, 32 * mr + 32, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),     \
+                EACH_QUAD(LUT_QUAD, EACH_ROW_##mr), LUTODD_FLUSH(EACH_ROW_##mr), "")         \
+    GEMM_KERNEL(gemm_lutsign_##mr, 32 * mr + 32, EACH_ROW_##mr, LUT_START(EACH_ROW_##mr),    \
                 EACH_PAIR(LUTSIGN_PAIR, EACH_ROW_##mr), LUTSIGN_FLUSH(EACH_ROW_##mr), "")
 
 LUT_KERNELS(1)

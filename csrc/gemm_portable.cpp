@@ -70,18 +70,18 @@ void gemm_w16_bytes(const Tile& tile) {
     gemm_words<MR, int8_t>(tile);
 }
 
-// Bit-planes of two's complement, so the second one counts -2. As for a16, flushes mean nothing in int32.
+// As for a16, flushes mean nothing in int32.
 template <int MR, int kEntries>
 void gemm_planes(const Tile& tile) {
     start_with_bias<MR, 32>(tile);
-    const uint8_t* panel = static_cast<const uint8_t*>(tile.panel);
+    const int8_t* planes = static_cast<const int8_t*>(tile.panel);
+    const uint8_t* panel = static_cast<const uint8_t*>(tile.panel) + 64;
     for (int64_t r = 0; r < tile.run_count; ++r) {
         const uint8_t* operand = static_cast<const uint8_t*>(tile.operand) + tile.runs[r].offset;
         for (int64_t step = 0; step < tile.runs[r].length; ++step, operand += kEntries, panel += 64)
             for (int row = 0; row < MR; ++row) {
                 const uint8_t* table = operand + row * tile.row_stride;
-                for (int n = 0; n < 32; ++n)
-                    tile.acc[32 * row + n] += table[panel[2 * n]] - 2 * table[panel[2 * n + 1]];
+                for (int i = 0; i < 64; ++i) tile.acc[32 * row + i / 2] += planes[i] * table[panel[i]];
             }
     }
 }

@@ -42,6 +42,21 @@ std::vector<ChannelBlock> panel_outputs(const ConvSpec& spec, int64_t size) {
     return panels;
 }
 
+// How two bits make a weight: sign * (bit 0 + high * bit 1), in two's complement or as they are.
+struct Planes {
+    int64_t sign, high;
+};
+
+// Of a channel whose weights lie within low..high.
+std::optional<Planes> planes_within(int64_t low, int64_t high) {
+    for (const Planes& planes : {Planes{1, -2}, {-1, -2}, {1, 2}, {-1, 2}}) {
+        const int64_t bits[] = {0, planes.sign, planes.sign * planes.high, planes.sign * (1 + planes.high)};
+        const auto [least, most] = std::minmax_element(std::begin(bits), std::end(bits));
+        if (*least <= low && high <= *most) return planes;
+    }
+    return std::nullopt;
+}
+
 // For each activation; 0 where it is pixels that have operands.
 int operand_bytes(Scheme scheme) {
     if (scheme == Scheme::kLut6) return 0;
@@ -67,11 +82,12 @@ public:
         for (const Segment& segment : segments_of(spec_, padded_channels(spec_.depth())))
             quads += ceil_divide(segment.bytes, 4);  // the same for every scheme
         const std::vector<ChannelBlock> outputs = panel_outputs(spec_, packed_.panel_channels);
-        const int64_t panel_bytes = steps * step_bytes() + (scheme_ == Scheme::kDot ? 64 : 0);
+        const int64_t panel_bytes = header_bytes() + steps * step_bytes() + (scheme_ == Scheme::kDot ? 64 : 0);
         packed_.allocate(panel_bytes * static_cast<int64_t>(outputs.size()));
         for (const ChannelBlock& block : outputs) {
             const int64_t group = block.first / (spec_.out_channels / spec_.groups);
-            packed_.add_panel({block, group * spec_.depth(), {}, 0}, panel_bytes);
+            const Panel& panel = packed_.add_panel({block, group * spec_.depth(), {}, 0}, panel_bytes);
+            if (has_planes()) write_planes(panel);
         }
         if (!(scheme_ == Scheme::kLut6 ? fill_sextets(panel_bytes) : fill_quads())) return std::nullopt;
         for (const Panel& panel : packed_.panels) {
@@ -84,16 +100,36 @@ public:
     }
 
 private:
-    bool fits() const {
+    bool has_planes() const { return scheme_ == Scheme::kLut || scheme_ == Scheme::kLut6; }
+
+    bool fits() {
         // Neither groups nor dense pixels share tables of quads, nor groups those of sextets.
         const bool has_quads = spec_.depth() % 4 == 0 || (spec_.groups == 1 && spec_.depth() > 4);
         if (is_lut(scheme_) && !(scheme_ == Scheme::kLut6 ? spec_.groups == 1 : has_quads)) return false;
         if (is_signed_lut(scheme_)) return fits_signed_lut();
-        const int64_t limit = is_lut(scheme_)             ? 2
-                              : scheme_ == Scheme::kA16X4 ? 8
-                              : scheme_ == Scheme::kW16   ? 32768
-                                                          : 128;
+        if (has_planes()) return find_planes();
+        const int64_t limit = scheme_ == Scheme::kA16X4 ? 8 : scheme_ == Scheme::kW16 ? 32768 : 128;
         return spec_.weights_within(-limit, limit - 1);
+    }
+
+    // Of every output, if there are.
+    bool find_planes() {
+        const int64_t per_output = spec_.depth() * spec_.kernel_height * spec_.kernel_width;
+        for (auto first = spec_.weights.begin(); first != spec_.weights.end(); first += per_output) {
+            const auto [low, high] = std::minmax_element(first, first + per_output);
+            const std::optional<Planes> planes = planes_within(*low, *high);
+            if (!planes) return false;
+            planes_.push_back(*planes);
+        }
+        return true;
+    }
+
+    void write_planes(const Panel& panel) {
+        char* const to = packed_.data(panel);
+        for (int64_t n = 0; n < panel.outputs.count; ++n) {
+            const Planes& planes = planes_[panel.outputs.first + n];
+            to[2 * n] = static_cast<char>(planes.sign), to[2 * n + 1] = static_cast<char>(planes.sign * planes.high);
+        }
     }
 
     // Every weight is odd and small, and there is none that padding would have to make zero.
@@ -104,7 +140,7 @@ private:
         return odd && spec_.depth() % (sign ? 8 : 4) == 0 && ((int64_t{4} << spec_.act_bits) - 4 <= 127);
     }
 
-    // The panel's weights at K bytes of a segment; zero in all padding.
+    // The panel's weights at K bytes of a segment, without the sign of planes; zero in all padding.
     template <size_t K>
     std::array<std::array<int32_t, K>, kMaxTileChannels> weights_at(const Panel& panel, const Segment& segment,
                                                                     int64_t position) const {
@@ -116,11 +152,14 @@ private:
                             segment.filter_x + byte / pixel_;
         const int64_t* weights = &spec_.weights[panel.outputs.first * spec_.depth() * area];
         std::array<std::array<int32_t, K>, kMaxTileChannels> result{};
-        for (int64_t n = 0; n < panel.outputs.count; ++n, weights += spec_.depth() * area)
-            for (size_t k = 0; k < real; ++k) result[n][k] = static_cast<int32_t>(weights[offsets[k]]);
+        for (int64_t n = 0; n < panel.outputs.count; ++n, weights += spec_.depth() * area) {
+            const int64_t sign = has_planes() ? planes_[panel.outputs.first + n].sign : 1;
+            for (size_t k = 0; k < real; ++k) result[n][k] = static_cast<int32_t>(sign * weights[offsets[k]]);
+        }
         return result;
     }
 
+    int64_t header_bytes() const { return has_planes() ? 64 : 0; }
     int64_t step_bytes() const {
         const bool half = scheme_ == Scheme::kLutSign || scheme_ == Scheme::kA16X4 || scheme_ == Scheme::kW16X8;
         return half ? 32 : 64;
@@ -131,7 +170,7 @@ private:
     }
 
     bool fill(Panel& panel) {
-        char* to = packed_.data(panel);
+        char* to = packed_.data(panel) + header_bytes();
         FlushProof proof(scheme_, spec_.act_bits);
         for (const Segment& segment : segments_) {
             panel.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
@@ -156,7 +195,7 @@ private:
     bool fill_sextets(int64_t panel_bytes) {
         Panel& first = packed_.panels[0];
         SextetProof proof(spec_.act_bits, packed_.panels.size());
-        int64_t at = 0;  // in each panel
+        int64_t at = header_bytes();  // in each panel
         for (const Segment& segment : segments_) {
             first.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
             for (int64_t position = 0; position < segment.bytes; position += 6, at += 64) {
@@ -258,7 +297,8 @@ private:
     const ConvSpec& spec_;
     const Scheme scheme_;
     const SchemeCost cost_;
-    const int64_t pixel_;  // bytes from one pixel of a segment to the next
+    const int64_t pixel_;         // bytes from one pixel of a segment to the next
+    std::vector<Planes> planes_;  // of each output, for lut and lut6
     std::vector<Segment> segments_;
     PackedWeights packed_;
 };

@@ -21,8 +21,10 @@
 //                      takes away is 128 times that sum
 //     w16x8 (gemm)     [pair][16 channels][2 k] int8        w16 in bytes
 //     w16 (gemm)       [pair][16 channels][2 k] int16       vpmaddwd eats 2 k of 8 channels; operands widened to int16
-//     lut (gemm)       [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane; weights are -2..1
-//     lutodd (gemm)    the same, but a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
+//     lut (gemm)       [32 channels][2 planes] int8: what a set bit of the plane counts, 1 or -1 and 2 or -2, so that a
+//                      channel's weights are any four neighbouring numbers with zero among them; and then
+//                      [quad][32 channels][2 planes] uint8  bit k is weight k's bit in the plane
+//     lutodd (gemm)    the quads alone; a bit counts +1 or -1 in plane 0, +2 or -2 in plane 1; weights are -3, -1, 1, 3
 //     lutsign (gemm)   [quad pair][2][2 quads][2][8 channels] uint8  one plane, a bit counts +1 or -1; weights are -1, 1.
 //                      Channels 0..7 and 16..23 come first, then 8..15 and 24..31
 //     lut6 (gemm)      [sextet][32 channels][2 planes] uint8  as lut, but of 6 consecutive k; each pixel's begin anew

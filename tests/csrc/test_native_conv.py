@@ -131,6 +131,28 @@ def test_every_tile_kernel_of_odd_weights(kernel: Any, monkeypatch: pytest.Monke
         np.testing.assert_array_equal(result, convolve(*arguments))
 
 
+@pytest.mark.parametrize(
+    "kernel", [kernel for kernel in TILES if kernel.scheme in ("lut", "lut6")], ids=lambda k: k.name
+)
+def test_any_four_levels_around_zero(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero points are each channel's own; all activations at their maximum, sums beyond 16 bits, and fewer levels."""
+    monkeypatch.setenv("INTSIM_ISA", kernel.isa)
+    rng = np.random.default_rng(0)
+    for act_bits, (depth, outputs) in product((1, 2, 4, 5), ((4, 70), (20, 33), (2600, 5))):
+        lowest = np.arange(outputs) % 4 - 3
+        weights = rng.integers(0, 4, (outputs, depth, 1, 3)) + lowest[:, None, None, None]
+        weights[-1], weights[-2] = 3, -3  # outside of the other channels' levels, and all of one sign
+        weights[0] = np.where(rng.random((depth, 1, 3)) < 0.5, -1, 0)
+        x = rng.integers(0, 1 << act_bits, (1, depth, 2, kernel.mr + 2))
+        x[..., 1, :] = (1 << act_bits) - 1
+        arguments = (x, weights, rng.integers(-(1 << 16), 1 << 16, outputs))
+        result = convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
+        np.testing.assert_array_equal(result, convolve(*arguments))
+        weights[1, 0, 0, 0], weights[1, 1, 0, 0] = -2, 2  # five levels
+        with pytest.raises(ValueError, match="'layer'.*not exact"):
+            convolve_native(*arguments, bits=act_bits, scheme=kernel.scheme)
+
+
 @pytest.mark.parametrize("scheme", ODD_LEVELS)
 def test_odd_weights_in_any_layer(isa: str, scheme: str) -> None:
     """Strides, groups, dilation and threads; the scheme is taken by itself where it fits, and refused where not."""
