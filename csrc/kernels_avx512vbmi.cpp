@@ -7,7 +7,7 @@ namespace {
 
 // Measured on Zen 5.
 constexpr SchemeCost kCosts[] = {
-    {Scheme::kLut6, 2.8, 10, 40, 40, 0.33}, {Scheme::kDot, 3.3, 0, 0, 0, 0}, {Scheme::kW16, 16, 0, 0, 0, 0}};
+    {Scheme::kLut6, 2.9, 10, 50, 50, 0.4}, {Scheme::kDot, 3.3, 0, 0, 0, 0}, {Scheme::kW16, 16, 0, 0, 0, 0}};
 constexpr Rows<SchemeCost> kCostRows = {kCosts, sizeof kCosts / sizeof *kCosts};
 
 }  // namespace

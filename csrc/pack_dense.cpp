@@ -15,6 +15,9 @@ SchemeCost cost_of(Scheme scheme) {
     return {scheme, 0, 0, 0, 0, 0};
 }
 
+// Of a pixel that are made into tables together, whether they exist or not.
+constexpr int64_t kSextetsAtOnce = 4;
+
 // One stretch of contiguous bytes in the input, before it is cut by flushes. For lut6 its pixels are whole sextets.
 struct Segment {
     int64_t filter_y, filter_x, bytes;
@@ -291,7 +294,9 @@ private:
     double table_cycles() const {
         const double shared = spec_.kernel_height > 1 ? 1.5 : 1.0;
         const int64_t pixels = 6 * spec_.stride_y * spec_.stride_x;
-        return cost_.operand * shared * static_cast<double>(pixels * padded_channels(spec_.in_channels));
+        const int64_t channels = scheme_ == Scheme::kLut6 ? round_up(spec_.in_channels, kSextetsAtOnce * 6)
+                                                          : padded_channels(spec_.in_channels);
+        return cost_.operand * shared * static_cast<double>(pixels * channels);
     }
 
     const ConvSpec& spec_;
