@@ -87,8 +87,8 @@ std::optional<Flush> FlushProof::add_entries(const Quad& quad) {
 }
 
 std::optional<Flush> SextetProof::add(const char* indices, int64_t apart) {
-    constexpr int64_t kMostFlushes =
-        32767 / (3 * 255);  // each adds 255 at most of one plane and twice that of the other
+    // Each adds 255 at most of one plane, and twice that of the other, to an int16.
+    constexpr int64_t kMostFlushes = 32767 / (3 * 255);
     int32_t sums = 0, alone = 0;
     for (Bits& set : set_) {
         for (size_t lane = 0; lane < set.size(); ++lane) {
