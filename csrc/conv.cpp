@@ -102,8 +102,8 @@ Conv::Stretch Conv::stretch_of(const Route& route, int64_t first_tile, int64_t l
     const int64_t bytes = last + route.reach - first;
     const auto [input, operands] = route.ratio;
     char* prepared = scratch(bytes);
-    make_operands_({route.in + first / operands * input, prepared, ceil_divide(bytes, operands) * input, spec_.depth(),
-                    route.pixel_stride});
+    make_operands_(
+        {route.in + first / operands * input, prepared, ceil_divide(bytes, operands) * input, spec_.depth(), input});
     return {first_tile, last_tile, prepared, first};
 }
 

@@ -141,6 +141,34 @@ bool fit_line(LineBlock& block, int channel, const ScaleBlock<int64_t>& scale, i
     return thresholds && fill_line_through(block, channel, *thresholds, smallest_code, low, high);
 }
 
+// How one channel rounds: up to a shift of 31 engines that round twice do it once.
+RoundingSpec rounding_at(const ScaleSpec& spec, int64_t shift) {
+    const bool twice = spec.rounding == Rounding::kRuy || spec.rounding == Rounding::kGemmlowpDouble;
+    return {twice && shift <= 31 ? Rounding::kHalfUp : spec.rounding,
+            spec.zero_point,
+            spec.zero_point_first,
+            spec.low,
+            spec.high,
+            spec.out};
+}
+
+// A line for every channel of the scale, whose multipliers and shifts are in `wide`.
+std::optional<std::vector<LineBlock>> lines_of(const ScaleSpec& spec, const std::vector<ScaleBlock<int64_t>>& wide,
+                                               const std::vector<ChannelBlock>& channels, const Bounds& bounds) {
+    std::vector<LineBlock> lines(wide.size());
+    for (size_t b = 0; b < wide.size(); ++b) {
+        lines[b] = {};
+        for (int c = 0; c < channels[b].count; ++c) {
+            const int64_t shift = wide[b].rounding.shift[c], channel = channels[b].first + c;
+            const int64_t low = bounds.low[channel], high = bounds.high[channel];
+            if (!fill_line(lines[b], c, rounding_at(spec, shift), wide[b].multiplier[c], shift, low, high) &&
+                !fit_line(lines[b], c, wide[b], spec.out.min, low, high))
+                return std::nullopt;
+        }
+    }
+    return lines;
+}
+
 // Without terms that depend on the sum the zero point may come before the shift.
 void fold_zero_point(RoundingBlock<int64_t>& block, int channel) {
     if (block.sign_term[channel] != 0 || block.odd_term[channel] != 0 || block.shift[channel] > 31) return;
@@ -240,10 +268,9 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
 
     std::vector<ScaleBlock<int64_t>> wide(blocks_.size());
     std::vector<HighWordBlock> high_word(blocks_.size());
-    std::vector<LineBlock> lines(blocks_.size());
-    bool in_int32 = true, simple = true, in_high_words = true, in_float32 = true, multiplier_in_int32 = true;
+    bool in_int32 = true, simple = true, in_high_words = true, multiplier_in_int32 = true;
     for (size_t b = 0; b < blocks_.size(); ++b) {
-        wide[b] = {}, high_word[b] = {}, lines[b] = {};
+        wide[b] = {}, high_word[b] = {};
         wide[b].rounding.simple = wide[b].rounding.even = 1;
         for (int c = 0; c < blocks_[b].count; ++c) {
             const int64_t channel = blocks_[b].first + c;
@@ -256,29 +283,25 @@ void Epilogue::prepare(const ScaleSpec& spec, const Bounds& bounds) {
                 require(multiplier == 1, "'", layer_, "': a multiplier and a left shift in channel ", channel);
                 multiplier = int64_t{1} << -shift, shift = 0;
             }
-            // Up to a shift of 31 engines round once; beyond it bit 31 must stay where it is.
-            RoundingSpec rounding{spec.rounding, spec.zero_point, spec.zero_point_first, spec.low, spec.high, spec.out};
-            if (twice && shift <= 31) rounding.rounding = Rounding::kHalfUp;
+            const RoundingSpec rounding = rounding_at(spec, shift);
             require(!twice || multiplier >= 0, "'", layer_, "': multiplier ", multiplier, " of channel ", channel,
                     " is negative, which no engine has");
-            if (!twice || shift <= 31) reduce(multiplier, shift);
+            if (!twice || shift <= 31) reduce(multiplier, shift);  // beyond, bit 31 must stay where it is
             wide[b].multiplier[c] = multiplier;
             fill_rounding(wide[b].rounding, c, rounding, shift);
             fold_zero_point(wide[b].rounding, c);
             const auto [low, high] = std::minmax({multiplier * bounds.low[channel], multiplier * bounds.high[channel]});
             in_high_words = in_high_words && fill_high_word(high_word[b], c, rounding, multiplier, shift,
                                                             bounds.low[channel], bounds.high[channel]);
-            const int64_t least = bounds.low[channel], most = bounds.high[channel];
-            in_float32 = in_float32 && (fill_line(lines[b], c, rounding, multiplier, shift, least, most) ||
-                                        fit_line(lines[b], c, wide[b], spec.out.min, least, most));
             in_int32 = in_int32 && multiplier == 1 && rounds_in_int32(wide[b].rounding, c, low, high);
             multiplier_in_int32 =
                 multiplier_in_int32 && multiplier < kMaxMultiplier && result_in_int32(wide[b].rounding, c, low, high);
         }
         simple = simple && wide[b].rounding.simple;
     }
-    if (in_float32 && !(in_int32 && simple)) {
-        data_ = std::move(lines);
+    const bool shifts = in_int32 && simple;
+    if (auto lines = shifts ? std::nullopt : lines_of(spec, wide, blocks_, bounds)) {
+        data_ = std::move(*lines);
         use(EpilogueKind::kLine, std::get<std::vector<LineBlock>>(data_));
         return;
     }

@@ -203,7 +203,7 @@ private:
             first.runs.push_back({segment.filter_y, segment.filter_x, 0, 0, kNoFlush});
             for (int64_t position = 0; position < segment.bytes; position += 6, at += 64) {
                 for (const Panel& panel : packed_.panels)
-                    write_sextet(weights_at<6>(panel, segment, position), packed_.data(panel) + at);
+                    write_bits(weights_at<6>(panel, segment, position), packed_.data(panel) + at);
                 const std::optional<Flush> flush = proof.add(packed_.data(first) + at, panel_bytes);
                 if (!flush) return false;
                 if (*flush != kNoFlush) cut(first, segment, position / 6 * 64, *flush);
@@ -215,10 +215,11 @@ private:
         return true;
     }
 
-    static void write_sextet(const std::array<std::array<int32_t, 6>, kMaxTileChannels>& weights, char* to) {
+    template <size_t K>
+    static void write_bits(const std::array<std::array<int32_t, K>, kMaxTileChannels>& weights, char* to) {
         for (size_t n = 0; n < 32; ++n)
             for (size_t plane = 0; plane < 2; ++plane)
-                for (size_t k = 0; k < 6; ++k)
+                for (size_t k = 0; k < K; ++k)
                     to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weights[n][k] >> plane & 1) << k);
     }
 
@@ -243,12 +244,13 @@ private:
     // Of the quad's steps only the first ones may be there.
     void write(int64_t outputs, const Quad& quad, int64_t parity, int64_t steps, char* to) const {
         if (is_signed_lut(scheme_)) return write_signs(outputs, quad, parity, to);
+        if (scheme_ == Scheme::kLut) return write_bits(quad, to);
         const int32_t* weights = quad[0].data();
         if (scheme_ == Scheme::kA16X4) {
             for (int i = 0; i < 32; ++i) to[i] = static_cast<char>((weights[i] & 15) | (weights[32 + i] & 15) << 4);
             return;
         }
-        if (!is_lut(scheme_) && !is_w16(scheme_)) {
+        if (!is_w16(scheme_)) {
             for (int i = 0; i < 64; ++i) to[i] = static_cast<char>(weights[i]);
             return;
         }
@@ -259,11 +261,8 @@ private:
                 const int place = 32 * (k / 2) + 2 * n + k % 2;
                 if (scheme_ == Scheme::kW16)
                     words[place] = static_cast<int16_t>(weight);
-                else if (scheme_ == Scheme::kW16X8)
-                    to[place] = static_cast<char>(weight);
                 else
-                    for (int plane = 0; plane < 2; ++plane)
-                        to[2 * n + plane] = static_cast<char>(to[2 * n + plane] | (weight >> plane & 1) << k);
+                    to[place] = static_cast<char>(weight);
             }
     }
 

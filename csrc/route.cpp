@@ -29,10 +29,7 @@ std::vector<Loop> merged(const std::vector<Loop>& loops, const OperandRatio& rat
 
 Route::Route(const ByteImages& in, const uint8_t* first, const std::vector<Loop>& loops, int max_rows,
              const ConvSpec& spec, const PackedWeights& packed)
-    : in(first),
-      pixel_stride(in.pixel_stride),
-      ratio(packed.operand_ratio(in.pixel_stride)),
-      outer_(merged(loops, ratio)) {
+    : in(first), ratio(packed.operand_ratio(in.pixel_stride)), outer_(merged(loops, ratio)) {
     require(in.row_stride % ratio.input == 0 && in.image_stride % ratio.input == 0, "'", spec.name,
             "': rows of the input are no whole number of pixels apart, as look-ups of six activations need them");
     line = outer_.back();

@@ -32,7 +32,6 @@ public:
     Loop start_of_line(int64_t index) const;
 
     const uint8_t* in;
-    int64_t pixel_stride;  // of the input
     OperandRatio ratio;
     Loop line;
     int64_t tiles_per_line, tile_count;
