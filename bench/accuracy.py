@@ -249,6 +249,7 @@ def rows() -> list[Row]:
     plain = Calibrated("mobilenet", "uwc", 4, 4)
     few = replace(plain, equalize=True, options=FEW_IMAGES["uwc"], variant="few_images", peer=plain.name)
     table += [few, replace(few, widths="mobilenet_first_output", peer=few.name)]
+    table += [replace(few, weight_bits=w, act_bits=a, peer="") for w, a in ((8, 4), (4, 8))]  # which of both costs
     few = Calibrated("mobilenet", "adaquant", 4, 4, options=FEW_IMAGES["adaquant"], variant="few_images")
     tuned = replace(few, tune="bias", peer=few.name)
     options = {**few.options, "start": "least_squares"}
@@ -264,6 +265,7 @@ def rows() -> list[Row]:
     free = Calibrated("mobilenet", "uwc", 2, 4, options=TWO_BITS, variant="few_images", equalize=True)
     few = Calibrated("mobilenet", "rapq", 2, 4, "pow2", options=FEW_IMAGES["rapq"], variant="few_images")
     table += [free, replace(few, peer=free.name)]
+    table += [replace(few, weight_bits=w, act_bits=a, peer="") for w, a in ((8, 4), (2, 8))]
     return table
 
 
