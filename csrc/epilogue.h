@@ -10,16 +10,9 @@
 #include <vector>
 
 #include "dispatch.h"
-#include "rounding.h"
+#include "rounding_block.h"
 
 namespace intsim {
-
-// The output type: bits wide, smallest code `min`.
-struct CodeType {
-    int bits = 8;
-    int64_t min = 0;
-    int64_t max() const { return min + (int64_t{1} << bits) - 1; }
-};
 
 // code = clip(round(acc * multiplier / 2^shift) + zero_point, low, high), per channel; a negative shift shifts left.
 struct ScaleSpec {
@@ -106,20 +99,5 @@ private:
     const EpilogueRow* row_ = nullptr;
     int max_byte_ = 0;
 };
-
-// One channel of rounding.h's formula for the output type; `channel` 0..15.
-struct RoundingSpec {
-    Rounding rounding;
-    int64_t zero_point;
-    bool zero_point_first;
-    int64_t low, high;
-    CodeType out;
-};
-void fill_rounding(RoundingBlock<int64_t>& block, int channel, const RoundingSpec& spec, int64_t shift);
-
-// Whether the block's arithmetic stays in int32 for x in low..high: every step, or the result alone.
-bool rounds_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high);
-bool result_in_int32(const RoundingBlock<int64_t>& block, int channel, int64_t low, int64_t high);
-RoundingBlock<int32_t> narrowed(const RoundingBlock<int64_t>& block);
 
 }  // namespace intsim
