@@ -34,6 +34,8 @@ EPOCHS, IMAGES, RATE = 8, 50, 2e-3
 """Of bias tuning, with the images of a step; the rate is in deviations of a channel, so that it fits every layer."""
 SAMPLES, HALVINGS = 1 << 18, 24
 """Values of a channel, and steps of bisection, by which the mean behind an activation is matched."""
+LARGEST_RATIO = 64.0
+"""Of deviations: channels that differ less have lost in rounding what they said, and louder they say nothing more."""
 IMAGES_AT_ONCE = 10
 """Whose values for the gradient are in memory together: of MobileNetV2 80 MB an image."""
 
@@ -56,14 +58,20 @@ class Moments:
 
     @classmethod
     def of(cls, node: FloatNode, batches: Iterable[Tensor]) -> Moments:
-        """Over all batches of a layer's results, which have their channels on axis 1, of linear layers on the last."""
-        count, first, second = 0, np.zeros(()), np.zeros(())
+        """Over all batches of a layer's results, which have their channels on axis 1, of linear layers on the last.
+
+        Sums are of what differs from a channel's first value: a constant one has a deviation of 0 exactly.
+        """
+        count, first, second, origin = 0, np.zeros(()), np.zeros(()), None
         for batch in batches:
             rows = batch.movedim(1 if node.op == "conv2d" else -1, 0).flatten(1).double()
+            origin = rows[:, :1].clone() if origin is None else origin
+            rows -= origin
             count += rows.shape[1]
             first, second = first + rows.sum(1).numpy(), second + rows.square().sum(1).numpy()
         mean = first / count
-        return cls(mean, np.sqrt(np.maximum(second / count - mean**2, 0)))
+        start = 0.0 if origin is None else origin[:, 0].numpy()
+        return cls(start + mean, np.sqrt(np.maximum(second / count - mean**2, 0)))
 
 
 def float_moments(problem: Problem) -> dict[str, Moments]:
@@ -111,9 +119,10 @@ def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
     """Scales and biases with which every layer's results have the float network's mean and deviation, in order.
 
     Later layers see the tuned ones before them. Scales that are powers of two, or one for the whole layer, stay, and so
-    do those of channels that are constant. Where deviations stay, what an activation lets through has to have the float
-    network's mean: with the right mean in front of a ReLU, but half the deviation, nearly nothing would come through
-    (ResNet-20 at 2/4 bits, powers of two: 14 % untuned, 12 % so, 73 % by the means behind; ours).
+    do those of channels that are constant, or nearly so where the float network's are not. Where deviations stay, what
+    an activation lets through has to have the float network's mean: with the right mean in front of a ReLU, but half
+    the deviation, nearly nothing would come through (ResNet-20 at 2/4 bits, powers of two: 14 % untuned, 12 % so, 73 %
+    by the means behind; ours).
     Exact:   ratio = deviation_float / deviation; scale' = scale * ratio;
              bias' = mean_float + ratio * (bias - mean);
              with scales that stay, bias' = bias + shift where mean f(x + shift) = mean f(x_float), x what f = relu or
@@ -188,8 +197,8 @@ def _rescaled(weight: Value, found: Moments, target: Moments) -> tuple[Value, ND
     grid, channels = weight.type.integer, len(found.mean)
     if not _has_own_scales(weight):
         return weight, np.ones(channels)
-    both = (found.deviation > 0) & (target.deviation > 0)
-    scales = grid.scale.array * np.divide(target.deviation, found.deviation, out=np.ones(channels), where=both)
+    differ = (target.deviation > 0) & (found.deviation * LARGEST_RATIO >= target.deviation)
+    scales = grid.scale.array * np.divide(target.deviation, found.deviation, out=np.ones(channels), where=differ)
     scales = round_scales(np.maximum(scales, scales.max() * SMALLEST_SHARE))
     tuned = replace(grid, scale=Scale.of(scales))
     return Value(TensorType(tuned, weight.type.shape), weight.codes), scales / grid.scale.array

@@ -11,7 +11,7 @@ import torch
 
 from intsim.calibrate import Settings, quantize_graph, statistics
 from intsim.calibrate.method import Decision, Problem, decide
-from intsim.calibrate.statistics import DecidedNetwork, float_moments, tune, tune_batchnorm
+from intsim.calibrate.statistics import DecidedNetwork, Moments, float_moments, tune, tune_batchnorm
 from intsim.errors import CalibrationError
 from intsim.frontend.execute import run_float, run_node
 from intsim.ir.float_graph import FloatGraph
@@ -114,7 +114,8 @@ def test_no_code_and_no_quantizer_changes(tuning: str, scales: str) -> None:
         assert (tuned.weights[name].codes == weight.codes).all()
         kept = scales == "pow2" or tuning == "bias"
         assert (tuned.weights[name].type.integer == weight.type.integer) == kept
-    assert any((tuned.biases[name] != start.biases.get(name)).any() for name in tuned.biases)
+    for name, bias in tuned.biases.items():
+        assert (bias != start.biases.get(name, problem.placed.graph.by_name[name].arrays["bias"])).any()
 
 
 def test_one_scale_for_a_layer_stays_one() -> None:
@@ -145,6 +146,32 @@ def test_constant_channels_keep_a_scale_that_is_legal() -> None:
     scales = [decision.weights["conv"].type.integer.scale.values[1] for decision in (start, tuned)]
     assert scales[1] == pytest.approx(scales[0], rel=0.1)
     assert np.isfinite(tuned.biases["conv"]).all()
+
+
+@pytest.mark.parametrize("value", [0.1, -1 / 3, 1e-6])
+def test_constant_results_have_no_deviation_whatever_their_number(value: float) -> None:
+    (node,) = (node for node in residual_network().weighted if node.name == "head")
+    found = Moments.of(node, [torch.full((count, 3), value) for count in (7, 4)])
+    assert (found.deviation == 0).all()
+    np.testing.assert_allclose(found.mean, np.float32(value), rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_channel_that_rounding_silenced_does_not_scale_the_others(seed: int) -> None:
+    """The first channel is so weak beside the others that all its codes are 0: its results are its bias."""
+    torch.manual_seed(seed)
+    net = Network(seed, x=(3, 7, 7))
+    weak = net.relu("r", net.conv("expand", "x", 8, 1))
+    net.linear("head", net.mean("m", net.relu("r1", net.conv("depthwise", weak, 8, 3, groups=8))), 5)
+    graph = net.graph("head")
+    arrays = graph.by_name["expand"].arrays
+    arrays["weight"][0] /= 300  # type: ignore[index]
+    arrays["bias"][0] = 0  # type: ignore[index]
+    problem = problem_on(graph, Settings(weight_bits=8, act_bits=4), torch.randn(50, 3, 7, 7))
+    start = decided(problem)
+    before, after = (d.weights["depthwise"].type.integer.scale.array for d in (start, tune_batchnorm(problem, start)))
+    assert after[0] == before[0]
+    np.testing.assert_allclose(after, before, rtol=0.2)
 
 
 def test_bias_tuning_brings_logits_nearer_and_is_deterministic() -> None:
