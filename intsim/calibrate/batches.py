@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -35,6 +36,11 @@ class Batches:
             raise CalibrationError(f"training data: only images (N, C, H, W) flip and shift, not {tuple(images.shape)}")
         self.images, self.size, self.augment, self.pixels, self.seed = images, size, augment, pixels, seed
         self.epoch = 0
+
+    def digest(self) -> str:
+        """What tells these batches from any others."""
+        settings = repr((self.size, self.augment, self.pixels, self.seed))
+        return hashlib.sha256(settings.encode() + self.images.numpy().tobytes()).hexdigest()
 
     def __len__(self) -> int:
         """Whole batches in an epoch."""

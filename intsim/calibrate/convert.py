@@ -7,6 +7,7 @@ those remain as they are here.
 
 from __future__ import annotations
 
+import operator
 from copy import deepcopy
 from typing import Any, Literal, get_args
 
@@ -28,6 +29,17 @@ TRAINERS: tuple[str, ...] = get_args(Trainer)
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = (torch.relu, torch.relu_, F.relu, F.relu_, F.relu6)
 _RELU_METHODS = ("relu", "relu_")
+_KEEP_SIGNS = (
+    nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d, nn.Flatten,
+    nn.Identity, nn.ZeroPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle, nn.Upsample,
+)  # fmt: skip
+_KEEPING_SIGNS = (
+    F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.dropout, torch.flatten, torch.cat,
+    torch.concat, torch.add, operator.add, operator.iadd, operator.getitem, torch.mean, torch.chunk, torch.split,
+    torch.reshape, torch.permute, torch.transpose, "flatten", "reshape", "view", "mean", "contiguous", "permute",
+    "transpose", "chunk", "split", "add", "add_", "squeeze", "unsqueeze",
+)  # fmt: skip
+"""Of values that are not negative all results are not: modules, and functions and methods."""
 
 
 def convert(
@@ -115,14 +127,14 @@ def _quantize(
     layer: fx.Node, value: fx.Node, inner: set[fx.Node], act_bits: int, method: Trainer, rprelu: bool
 ) -> fx.Node:
     """A quantizer for what a layer reads: in the place of a ReLU that only quantized layers read, else behind it."""
-    relu = _is_relu(value)
-    source = value.all_input_nodes[0] if relu and set(value.users) <= inner else value
-    name = f"{layer.target}_input"
-    if rprelu:
-        source = _insert(layer, f"{name}_rprelu", RPReLU(_channels(source)), source)
-    if method == "n2uq":
-        return _insert(layer, name, ThresholdQuantizer(act_bits), source)
-    return _insert(layer, name, StepQuantizer(act_bits, signed=not (relu or rprelu)), source)
+    source = value.all_input_nodes[0] if _is_relu(value) and set(value.users) <= inner else value
+    name, signed = f"{layer.target}_input", not _is_non_negative(value)
+    if rprelu:  # moves and bends whatever comes: thresholds are learned where they are wanted
+        module = _module(layer)
+        channels = module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
+        source, signed = _insert(layer, f"{name}_rprelu", RPReLU(channels), source), False
+    quantizer = ThresholdQuantizer if method == "n2uq" else StepQuantizer
+    return _insert(layer, name, quantizer(act_bits, signed), source)
 
 
 def _insert(before: fx.Node, name: str, module: nn.Module, source: Any) -> fx.Node:
@@ -145,8 +157,16 @@ def _is_relu(node: fx.Node) -> bool:
     return function or method or isinstance(_module(node), _RELU_MODULES)
 
 
+def _is_non_negative(value: fx.Node) -> bool:
+    """Whether a value cannot be negative: a ReLU's, and what only selects, averages, adds or joins such values."""
+    if _is_relu(value) or isinstance(_module(value), nn.Sigmoid | nn.Hardsigmoid):
+        return True
+    keeps = isinstance(_module(value), _KEEP_SIGNS) if value.op == "call_module" else value.target in _KEEPING_SIGNS
+    return keeps and bool(value.all_input_nodes) and all(map(_is_non_negative, value.all_input_nodes))
+
+
 def _channels(value: fx.Node) -> int:
-    """Channels of a value: those of the last module behind it that states them."""
+    """Channels of a value: those of the last module behind it that states them; joined values have their sum."""
     module = _module(value)
     for attribute in ("out_channels", "num_features", "out_features"):
         if hasattr(module, attribute):
@@ -155,4 +175,5 @@ def _channels(value: fx.Node) -> int:
         raise CalibrationError(
             f"'{value}': RPReLU needs to know its channels, and no module in front of it states them"
         )
-    return _channels(value.all_input_nodes[0])
+    together = sum if value.target in (torch.cat, torch.concat) else max  # a sum's shortcut may have fewer
+    return together(map(_channels, value.all_input_nodes))

@@ -16,14 +16,14 @@ OFF_GRID = 1e-2
 
 def given_quantizer(node: FloatNode) -> Quantizer:
     """The quantizer of one of the network's own `quantize` nodes."""
-    scale = Scale.of(node.arrays["scale"].astype(np.float64))
+    scale, zero_point = Scale.of(node.arrays["scale"].astype(np.float64)), (node.attributes["zero_point"],)
     if "thresholds" not in node.arrays:
         low, high = node.attributes["low"], node.attributes["high"]
         element = IntType(low < 0, (high - low).bit_length())
-        return Quantizer(Grid(element, scale, (node.attributes["zero_point"],)))
+        return Quantizer(Grid(element, scale, zero_point))
     thresholds = node.arrays["thresholds"].astype(np.float64)
     element = IntType(False, len(thresholds).bit_length())
-    return Quantizer(Grid(element, scale), thresholds=thresholds, strict=True)
+    return Quantizer(Grid(element, scale, zero_point), thresholds=thresholds, strict=True)
 
 
 def given_weight(node: FloatNode) -> Value:

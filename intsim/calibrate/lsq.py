@@ -22,6 +22,9 @@ class StepQuantizer(nn.Module):
         self.low, self.high = element.min, element.max
         self.step = nn.Parameter(torch.ones(()))
 
+    def extra_repr(self) -> str:
+        return f"low={self.low}, high={self.high}"
+
     def forward(self, x: Tensor) -> Tensor:
         step = self.step.abs()  # a small one may be taken past 0
         if self.training:  # a captured network knows no batch
@@ -49,6 +52,9 @@ class StepWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         share = (weight[0].numel() * self.high) ** -0.5
         return fake_quantize(weight, _with_gradient_times(self.step.abs(), share), 0, self.low, self.high)
+
+    def extra_repr(self) -> str:
+        return f"low={self.low}, high={self.high}"
 
 
 def _with_gradient_times(parameter: Tensor, factor: float) -> Tensor:

@@ -6,11 +6,12 @@ checkpoint, epoch by epoch, and ends with the same weights.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from intsim.calibrate.batches import Batches
 from intsim.calibrate.convert import fit
 from intsim.calibrate.lsq import StepQuantizer, StepWeight
 from intsim.calibrate.n2uq import ThresholdQuantizer
@@ -65,12 +67,14 @@ def train(
     teacher     the float network
     checkpoint  file for the state after each epoch, from where a later call with the same arguments goes on
     progress    called after each batch, with the loss as text
-    raises      CalibrationError, one line: a loader that ends early, a loss that is no number, a foreign checkpoint
+    raises      CalibrationError, one line: a loader that ends early, a loss that is no number, the checkpoint of other
+                networks, another schedule or, where the loader is a Batches, other data
     Exact:      loss = -mean over the batch of sum over the classes of softmax(teacher) * log_softmax(student)
     """
     if not len(loader):
         raise CalibrationError("training: the data loader has no batches")
     state = _State(student, schedule, len(loader), checkpoint)
+    state.resume(_key(student, teacher, loader, schedule))
     # Pixel by pixel in memory, convolutions and their gradients take 2/3 of the time.
     teacher = deepcopy(teacher).eval()
     student.train()
@@ -102,8 +106,7 @@ class _State:
     """What changes while a network is trained, and the file that keeps it."""
 
     def __init__(self, student: nn.Module, schedule: Schedule, steps: int, checkpoint: Path | None):
-        self.student, self.checkpoint = student, checkpoint
-        self.identity = {**asdict(schedule), "steps": steps}
+        self.student, self.checkpoint, self.key = student, checkpoint, ""
         slow = [p for m in student.modules() if isinstance(m, _SLOW) for p in m.parameters(recurse=False)]
         fast = [p for p in student.parameters() if all(p is not other for other in slow)]
         groups: list[dict[str, Any]] = [
@@ -114,8 +117,12 @@ class _State:
         total = schedule.epochs * steps
         self.decay = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1 - step / total)
         self.epoch, self.smooth_loss = 0, math.nan
-        if checkpoint is not None and checkpoint.exists():
-            self._load(checkpoint)
+
+    def resume(self, key: str) -> None:
+        """Go on from the checkpoint, if there is one; it has to be of the training that `key` stands for."""
+        self.key = key
+        if self.checkpoint is not None and self.checkpoint.exists():
+            self._load(self.checkpoint)
 
     def step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -139,24 +146,34 @@ class _State:
         return f"{self.checkpoint} has the state after epoch {self.epoch}"
 
     def _progress(self) -> dict[str, object]:
-        return {"epoch": self.epoch, "smooth_loss": self.smooth_loss, "identity": self.identity}
+        return {"epoch": self.epoch, "smooth_loss": self.smooth_loss, "key": self.key}
 
     def _load(self, path: Path) -> None:
         try:
             found = torch.load(path, weights_only=True)
-            if found["identity"] != self.identity:
+            if found["key"] != self.key:
                 raise CalibrationError(
-                    f"{path}: a checkpoint of another run ({found['identity']}, this one is {self.identity}); "
-                    "remove it, or name another file"
+                    f"{path}: was made with another network, other data or settings; give another folder"
                 )
             for name in _KEPT:
                 getattr(self, name).load_state_dict(found[name])
             self.epoch, self.smooth_loss = found["epoch"], found["smooth_loss"]
         except CalibrationError:
             raise
-        except Exception as error:  # a damaged file, or one of another network
+        except Exception as error:  # a damaged file, of which anything may be left
             reason = " ".join(str(error).split())
-            raise CalibrationError(f"{path}: no checkpoint of this network: {reason[:200]}; remove it") from None
+            raise CalibrationError(f"{path}: no checkpoint of a training: {reason[:200]}; remove it") from None
+
+
+def _key(student: nn.Module, teacher: nn.Module, loader: Loader, schedule: Schedule) -> str:
+    """A digest of everything that decides the result, the student as it is before training."""
+    images = loader.digest() if isinstance(loader, Batches) else ""
+    about = repr((schedule, len(loader), student, images))
+    digest = hashlib.sha256(about.encode())
+    for network in (student, teacher):
+        for name, tensor in network.state_dict().items():
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 _SLOW = (ThresholdQuantizer, StepQuantizer, StepWeight)

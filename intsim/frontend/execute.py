@@ -124,7 +124,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _quantize(a: Attributes, p: Arrays, x: Tensor) -> Tensor:
     if "thresholds" in p:
-        return torch.bucketize(x, p["thresholds"]).to(x.dtype) * p["scale"]  # a tie does not count
+        counted = torch.bucketize(x, p["thresholds"])  # a tie does not count
+        return (counted - a["zero_point"]).to(x.dtype) * p["scale"]
     return fake_quantize(x, p["scale"], **a) if "scale" in p else x
 
 

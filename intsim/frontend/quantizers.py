@@ -79,35 +79,37 @@ def thresholds_of(start: Tensor, intervals: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("intsim::threshold_quantize", mutates_args=())
-def threshold_quantize(x: Tensor, start: Tensor, intervals: Tensor, step: Tensor) -> Tensor:
+def threshold_quantize(x: Tensor, start: Tensor, intervals: Tensor, step: Tensor, zero_point: int = 0) -> Tensor:
     """Count the learned thresholds that each value exceeds.
 
     x          float (N, ...)
     start      float (), where the first segment begins
     intervals  float (L,), widths of the segments, in the middle of which the thresholds lie
     step       float (), positive: what one more threshold adds to the result
-    Exact:     step * #{i : x > T_i}, T = thresholds_of(start, intervals)
+    zero_point the count that stands for real zero
+    Exact:     step * (#{i : x > T_i} - zero_point), T = thresholds_of(start, intervals)
     Gradient:  G-STE, that of the expectation of stochastic rounding: step * (i - 1 + (x - d_(i-1)) / a_i) in segment
-               i, constant outside; for `step` that of the counted value. An interval at its least width learns to
-               grow, though not to shrink.
+               i, but for what is constant, and constant outside; for `step` that of the counted value. An interval at
+               its least width learns to grow, though not to shrink.
     Source:    Liu et al. 2022 (N2UQ), arXiv 2111.14826, section 3.2
     """
     count, exceeds = torch.zeros_like(x), torch.empty_like(x)
     for threshold in thresholds_of(start, intervals):
         count += torch.gt(x, threshold, out=exceeds)
-    return count.mul_(step)
+    return count.sub_(zero_point).mul_(step)
 
 
 @threshold_quantize.register_fake
-def _threshold_shape(x: Tensor, start: Tensor, intervals: Tensor, step: Tensor) -> Tensor:
+def _threshold_shape(x: Tensor, start: Tensor, intervals: Tensor, step: Tensor, zero_point: int = 0) -> Tensor:
     return torch.empty_like(x)
 
 
 def _threshold_remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs, output)
+    *tensors, _ = inputs
+    ctx.save_for_backward(*tensors, output)
 
 
-def _threshold_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _threshold_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
     x, start, intervals, step, result = ctx.saved_tensors
     widths, borders = intervals.clamp_min(SMALLEST_INTERVAL), borders_of(start, intervals)
     slopes = step / widths
@@ -131,7 +133,7 @@ def _threshold_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Ten
     later = shifted.flip(0).cumsum(0).flip(0) - shifted  # of all the segments that a wider interval moves
     by_intervals = -(slopes * offsets / widths + later)
     stuck = (intervals <= SMALLEST_INTERVAL) & (by_intervals > 0)
-    return by_x, -shifted.sum().reshape(start.shape), by_intervals.masked_fill(stuck, 0.0), by_step
+    return by_x, -shifted.sum().reshape(start.shape), by_intervals.masked_fill(stuck, 0.0), by_step, None
 
 
 threshold_quantize.register_autograd(_threshold_backward, setup_context=_threshold_remember)

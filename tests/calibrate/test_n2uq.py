@@ -12,6 +12,8 @@ from intsim.calibrate.lsq import StepQuantizer, StepWeight
 from intsim.calibrate.n2uq import EntropyWeight, RPReLU, ThresholdQuantizer
 from intsim.errors import CalibrationError
 from intsim.frontend.capture import capture
+from intsim.verbs import quantize
+from intsim.verification import prove, verify
 
 
 class Residual(nn.Module):
@@ -76,10 +78,98 @@ def test_a_step_that_training_took_past_zero_stands_for_its_size() -> None:
 def test_rprelu_moves_bends_and_moves() -> None:
     module = RPReLU(2)
     with torch.no_grad():
-        module.before[:, 0, 0] = torch.tensor([1.0, -1.0])
-        module.after[:, 0, 0] = torch.tensor([0.5, 0.0])
-    x = torch.tensor([-3.0, 2.0]).reshape(1, 2, 1, 1)
-    assert module(x).flatten().tolist() == [-2 * 0.25 + 0.5, 1.0]
+        module.before[:] = torch.tensor([1.0, -1.0])
+        module.after[:] = torch.tensor([0.5, 0.0])
+    x = torch.tensor([[-3.0, 2.0]])
+    for value in (x, x[:, :, None, None]):
+        assert module(value).flatten().tolist() == [-2 * 0.25 + 0.5, 1.0]
+    with pytest.raises(CalibrationError, match=r"RPReLU: expected 2 channels on axis 1, got \(1, 3\)"):
+        module(torch.zeros(1, 3))
+
+
+def test_a_slope_below_zero_counts_as_zero_and_can_come_back() -> None:
+    module, x = RPReLU(2), torch.tensor([[-3.0, -3.0]])
+    with torch.no_grad():
+        module.slope[:] = torch.tensor([-0.01, -0.01])
+    module(x).backward(torch.tensor([[1.0, -1.0]]))  # the result has to fall, and to rise
+    assert module.slope.grad.tolist() == [-3.0, 0.0]  # type: ignore[union-attr]
+    assert module(x).tolist() == [[0, 0]]
+
+
+def test_a_scale_that_training_took_past_zero_stands_for_its_size() -> None:
+    converted = convert(Residual(), 2, 2).eval()
+    images = torch.randn(4, 3, 8, 8)
+    fit(converted, images)
+    wanted = converted(images)
+    with torch.no_grad():
+        converted.conv1_input.output_scale.neg_()
+    torch.testing.assert_close(converted(images), wanted, rtol=0, atol=0)
+    capture(converted, images[:2])
+
+
+@pytest.mark.parametrize("method", ["n2uq", "lsq"])
+def test_a_channel_of_zeros_becomes_integers(method: str) -> None:
+    network = Residual().eval()
+    with torch.no_grad():
+        network.conv1.weight[2] = 0
+    images = torch.randn(40, 3, 8, 8)
+    converted = convert(network, 2, 2, method).eval()  # type: ignore[arg-type]
+    fit(converted, images)
+    model = quantize(converted, (images.numpy(), None), weight_bits=2, act_bits=2, scales="threshold")
+    assert verify(model, (images.numpy(),), sample=2).bit_exact
+    assert prove(model).proved
+
+
+class Bottlenecks(nn.Module):
+    """Layers that read what may be negative: a linear bottleneck, and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.narrow, self.wide = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.again, self.head = nn.Conv2d(8, 6, 1), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.narrow(torch.relu(self.stem(x)))
+        return self.head(self.again(torch.relu(self.wide(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", ["n2uq", "lsq"])
+def test_what_may_be_negative_has_codes_for_it(method: str) -> None:
+    torch.manual_seed(0)
+    network, images = Bottlenecks().eval(), torch.randn(64, 3, 8, 8)
+    converted = convert(network, 8, 8, method).eval()  # type: ignore[arg-type]
+    fit(converted, images)
+    wanted = network(images)
+    assert (converted(images) - wanted).abs().max() < 0.05 * wanted.abs().max()
+    model = quantize(converted, (images.numpy(), None), scales="threshold")
+    assert verify(model, (images.numpy(),), sample=2).bit_exact
+    assert prove(model).proved
+
+
+class Pooled(nn.Module):
+    """What is not negative behind pools, joins and shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1), nn.Conv2d(12, 6, 1)
+        self.hidden, self.head, self.pool = nn.Linear(6, 8), nn.Linear(8, 4), nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(torch.relu(self.stem(x)))
+        x = torch.relu(self.two(torch.cat([x, torch.relu(self.one(x))], 1)))
+        return self.head(torch.relu(self.hidden(x.mean((2, 3)))))
+
+
+def test_no_codes_are_kept_for_what_is_never_negative() -> None:
+    converted = convert(Pooled(), 2, 2, "lsq")
+    quantizers = [m for m in converted.modules() if isinstance(m, StepQuantizer)]
+    assert len(quantizers) == 3 and {m.low for m in quantizers} == {0}
+
+
+@pytest.mark.parametrize("order", ["ordinary", "paper"])
+def test_the_papers_nonlinearity_knows_its_channels(order: str) -> None:
+    converted = convert(Pooled(), 2, 2, rprelu=True, order=order)  # type: ignore[arg-type]
+    assert converted(torch.randn(5, 3, 8, 8)).shape == (5, 4)
 
 
 def test_thresholds_replace_relus_and_stand_behind_those_of_the_stream() -> None:

@@ -98,12 +98,25 @@ def test_a_loss_that_is_no_number_stops_with_its_place(tmp_path: Path) -> None:
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state.pt"
     train(convert(network(), 2, 2), network(), Batches(images(), 64), Schedule(1), state)
-    with pytest.raises(CalibrationError, match="a checkpoint of another run"):
-        train(convert(network(), 2, 2), network(), Batches(images(), 32), Schedule(1), state)
-    with pytest.raises(CalibrationError, match="no checkpoint of this network"):
-        train(convert(network(), 2, 2, "lsq"), network(), Batches(images(), 64), Schedule(1), state)
+    other = network()
+    with torch.no_grad():
+        other[0].weight[0, 0, 0, 0] += 1e-3  # type: ignore[operator,index]
+    batches = Batches(images(), 64)
+    for student, teacher, loader, schedule in (
+        (convert(network(), 2, 2), network(), Batches(images(), 32), Schedule(1)),
+        (convert(network(), 2, 2), network(), Batches(images() + 1, 64), Schedule(1)),
+        (convert(network(), 2, 2), network(), Batches(images(), 64, seed=1), Schedule(1)),
+        (convert(network(), 2, 2), network(), Batches(images(), 64, augment=True), Schedule(1)),
+        (convert(network(), 2, 2), network(), batches, Schedule(1, 1e-4)),
+        (convert(network(), 2, 2, "lsq"), network(), batches, Schedule(1)),
+        (convert(network(), 3, 2), network(), batches, Schedule(1)),
+        (convert(network(), 2, 2), other, batches, Schedule(1)),
+        (convert(other, 2, 2), network(), batches, Schedule(1)),
+    ):
+        with pytest.raises(CalibrationError, match="was made with another network, other data or settings"):
+            train(student, teacher, loader, schedule, state)
     state.write_bytes(b"nothing")
-    with pytest.raises(CalibrationError, match="no checkpoint of this network"):
+    with pytest.raises(CalibrationError, match="no checkpoint of a training"):
         train(convert(network(), 2, 2), network(), Batches(images(), 64), Schedule(1), state)
 
 

@@ -37,17 +37,19 @@ def test_a_code_counts_the_thresholds_that_are_exceeded_and_ties_do_not_count() 
     codes = threshold_quantize(x, start, intervals, torch.tensor(1.0))
     assert codes.tolist() == [0, 1, 2, 1, 2, 3, 0, 3]
     assert codes.tolist() == [float((v > thresholds).sum()) for v in x]
+    around_zero = threshold_quantize(x, start, intervals, torch.tensor(0.5), 2)
+    assert around_zero.tolist() == [(code - 2) / 2 for code in codes.tolist()]
 
 
 @pytest.mark.parametrize("shape", [(5000,), (3, 4, 20, 21)])
-@pytest.mark.parametrize("levels", [1, 3, 7])
-def test_gste_is_the_gradient_of_the_expectation(shape: tuple[int, ...], levels: int) -> None:
+@pytest.mark.parametrize(("levels", "zero_point"), [(1, 0), (3, 2), (7, 0)])
+def test_gste_is_the_gradient_of_the_expectation(shape: tuple[int, ...], levels: int, zero_point: int) -> None:
     torch.manual_seed(levels)
     x = torch.randn(shape, dtype=torch.float64).requires_grad_()
     weights = torch.randn(shape, dtype=torch.float64)
     start, step = double(-0.7)[0].detach().requires_grad_(), double(0.9)[0].detach().requires_grad_()
     intervals = torch.rand(levels, dtype=torch.float64).add(0.1).requires_grad_()
-    result = threshold_quantize(x, start, intervals, step)
+    result = threshold_quantize(x, start, intervals, step, zero_point)
     got = torch.autograd.grad((result * weights).sum(), (x, start, intervals, step))
     smooth = expectation(x, start, intervals, step)
     expected = torch.autograd.grad((smooth * weights).sum(), (x, start, intervals))

@@ -37,7 +37,10 @@ def _threshold_quantize(call: Call) -> Converted:
     thresholds = thresholds_of(start, intervals).cpu().numpy()
     if len(thresholds) >= 2**WIDEST:
         raise CaptureError(f"{len(thresholds)} thresholds make codes of more than {WIDEST} bits")
-    return call.one("quantize", scale=scale.reshape(()), thresholds=thresholds)
+    attributes = {"zero_point": call["zero_point"]}
+    source = call.value(call.node.args[0])
+    arrays = {"scale": scale.reshape(()), "thresholds": thresholds}
+    return Converted((source,), (("quantize", attributes, arrays, call.shape),))
 
 
 def _odd_grid(call: Call) -> Grid:
