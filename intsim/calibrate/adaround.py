@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from intsim.calibrate.method import Decision, Problem, decide, method
-from intsim.calibrate.training_options import Start, check_counts
+from intsim.calibrate.training_options import Start, check_counts, check_rates
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class RoundingOptions:
 
     def __post_init__(self) -> None:
         check_counts(self, 1, "iterations", "batch")
+        check_rates(self)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Quantizers whose scales are powers of two with exponents that training chooses.
 
-Weights begin with real exponents, which a regulariser drives to one of their two neighbours; then the exponents are
-settled and the weights' roundings are trained. Activations have their exponent rounded all along.
+Weights begin with real exponents, which a regulariser drives towards one of their two neighbours; then the exponents
+are settled there and the weights' roundings are trained. Activations have their exponent rounded all along.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class PowerOfTwoWeight(WeightQuantizer):
                  h(u) = frac(log2(s_start)) at the start, and h(v) = frac(w / s) when the exponents are settled
     Regulariser: weight * indecision
     Source:      RAPQ (Yao et al. 2022), corrected as methods.md 2.7 says. Ours: while scales move, weights are rounded
-                 to nearest with LSQ's gradient, because v belongs to one scale.
+                 to nearest with LSQ's gradient, because v belongs to one scale; and z is that of signed codes, so that
+                 the middle of the grid stays where it is, not its least value: half of the error at 4 bits.
     """
 
     rates = {"exponent_choice": "weight_exponent", "choice": "rounding"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.calibrate.method import Decision, Problem, decide, method
-from intsim.calibrate.training_options import Start, check_counts, check_shares
+from intsim.calibrate.training_options import Start, check_counts, check_rates, check_shares
 from intsim.calibrate.uwc import NETWORK_RATE
 from intsim.errors import CalibrationError
 
@@ -59,6 +59,7 @@ class RapqOptions:
         check_counts(self, 1, "phase", "iterations", "batch")
         check_counts(self, 0, "network")
         check_shares(self, "drop", "norm_range")
+        check_rates(self)
 
 
 @method("rapq", "powers of two for all scales: exponents, then roundings, learned over units (needs pow2)", RapqOptions)

@@ -166,6 +166,9 @@ def reconstruct(
         later = {name for job in jobs[index + 1 :] for name in job.simulation.reads + job.simulation.targets}
         simulated.forget_all_but(later)
         floats.forget_all_but(later)
+    for module in simulation.weights.values():
+        while not module.hard:  # of a layer that nobody reads, which no unit trains
+            module.harden()
     return simulation.decide(notes)
 
 

@@ -91,6 +91,11 @@ class Trainable(nn.Module):
 
     rates: dict[str, str]
 
+    @property
+    def hard(self) -> bool:
+        """Whether nothing soft is left that `harden` has to make final."""
+        return True
+
     def grouped(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Its trainable parameters with their kinds."""
         for name, parameter in self.named_parameters():

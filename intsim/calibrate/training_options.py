@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,13 @@ def check_shares(options: object, *names: str) -> None:
     for name in names:
         if not 0 <= getattr(options, name) <= 1:
             raise CalibrationError(f"{name}: expected 0 to 1, got {getattr(options, name)}")
+
+
+def check_rates(options: object) -> None:
+    """CalibrationError for the first learning rate, or weight of a regulariser, that is below 0 or no finite number."""
+    for name, value in vars(options).items():
+        if (name.endswith("_rate") or name == "regulariser") and not 0 <= value < math.inf:
+            raise CalibrationError(f"{name}: expected a finite number of at least 0, got {value}")
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_counts(self, 1, "iterations", "batch")
-        for kind, rate in self.rates.items():
-            if not rate >= 0:
-                raise CalibrationError(f"{kind}_rate: expected a rate of at least 0, got {rate}")
+        check_rates(self)
 
     @property
     def rates(self) -> dict[str, float]:

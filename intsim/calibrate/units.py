@@ -47,7 +47,7 @@ def find_units(graph: FloatGraph, partition: str) -> list[Unit]:
                pairs: every two neighbours within a block, so that inner layers are trained twice
                network: everything at once
                else groups such as "conv1,layer1.0.conv1+layer1.0.conv2,layer1.1,fc": layers joined by +; the path of a
-               module stands for all layers in it
+               module stands for all layers in it; trained in the network's order, whatever theirs is
     raises     CalibrationError for groups that leave a layer out, name one that is not there, or are not neighbours
     """
     steps = _steps(graph)
@@ -196,4 +196,4 @@ def _groups(steps: Sequence[Step], text: str) -> list[range]:
     missing = [layer for layer, i in step_of.items() if not any(i in run for run in runs)]
     if missing:
         raise CalibrationError(f"units: '{missing[0]}' is in none of them ({len(missing)} layers left out)")
-    return runs
+    return sorted(runs, key=lambda run: (run.start, run.stop))

@@ -1,10 +1,11 @@
 """Hyper-parameters of a method: parsed by type, refused in one line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import pytest
 
+from intsim.calibrate.method import METHODS
 from intsim.calibrate.options import NoOptions, describe_options, parse_options
 from intsim.errors import CalibrationError
 
@@ -49,6 +50,17 @@ def test_a_method_without_options_takes_none() -> None:
     assert parse_options(NoOptions, {}, "mse") == NoOptions()
     with pytest.raises(CalibrationError, match="method 'mse' has no options, got rate"):
         parse_options(NoOptions, {"rate": "1"}, "mse")
+
+
+@pytest.mark.parametrize("method", ["adaquant", "uwc", "rapq", "adaround", "brecq"])
+@pytest.mark.parametrize("rate", ["-1", "nan", "inf"])
+def test_rates_are_finite_and_not_negative(method: str, rate: str) -> None:
+    kind = METHODS[method].options
+    names = [field.name for field in fields(kind) if field.name.endswith("_rate") or field.name == "regulariser"]
+    assert names
+    for name in names:
+        with pytest.raises(CalibrationError, match=f"{name}: expected a finite number of at least 0, got {rate}"):
+            parse_options(kind, {name: rate}, method)
 
 
 def test_options_are_described_in_order() -> None:

@@ -23,6 +23,7 @@ from intsim.ir.quantized import QuantizedGraph
 from intsim.ir.types import Grid, Scale
 from intsim.lower import lower
 from intsim.verbs import prove, verify
+from tests.calibrate.networks import Network
 
 U4, S2, S4 = IntType(False, 4), IntType(True, 2), IntType(True, 4)
 
@@ -189,6 +190,16 @@ def test_every_scale_is_a_power_of_two(exponents: Literal["learned", "fixed"]) -
     assert all(grid.scale.power_of_two for grid in grids)
     assert all(grid.element.min <= z <= grid.element.max for grid in grids for z in grid.zero_point)
     Mirror(quantized).run(torch.randn(2, 3, 8, 8))
+
+
+def test_a_layer_that_nobody_reads_is_settled_too() -> None:
+    net = Network(x=(2, 4, 4))
+    read = net.conv("first", "x", 3)
+    net.conv("unread", read, 3)
+    graph = net.graph(net.conv("last", read, 2))
+    options = {"phase": "2", "iterations": "2", "network": "1"}
+    quantized = quantize_graph(graph, torch.randn(8, 2, 4, 4), Settings("rapq", 2, 4, "pow2", options=options))
+    assert quantized.weights["unread"].weight.type.integer.scale.power_of_two
 
 
 def test_integers_equal_plain_fake_quantization_without_a_flip() -> None:

@@ -89,6 +89,15 @@ def test_groups_take_layers_and_modules(graph: FloatGraph) -> None:
     assert [len(unit.layers) for unit in units] == [4, 3, 3, 2]
 
 
+def test_groups_come_in_the_networks_order_whatever_theirs_is(graph: FloatGraph) -> None:
+    """A layer trained again behind one that has read its results would leave those stale."""
+    rest = ("inverted", "tail", "fc")
+    given = ",".join(["second.c", "second.a+second.b", *rest[::-1], "second.a", "stem+first+shortcut"])
+    ordered = ",".join(["stem+first+shortcut", "second.a", "second.a+second.b", "second.c", *rest])
+    assert layers(find_units(graph, given)) == layers(find_units(graph, ordered))
+    assert [unit.name for unit in find_units(graph, given)][1:3] == ["second.a", "second"]
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
