@@ -2,37 +2,30 @@
 
 What a rounded weight does to a result depends on what it multiplies. Neighbouring pixels are nearly alike, so a filter
 whose errors add up to nothing hardly errs, however large each is; and to those of a channel that always comes with
-another, the other's can answer. The covariance of what a layer reads knows all that, and no image is needed twice.
+another, the other's can answer. What it multiplies are codes, and by what their neighbours say weights can undo some of
+the rounding in them. The moments of what a layer reads, before and after rounding, know all that, and no image is
+needed twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intsim.calibrate import mse
 from intsim.calibrate.method import Decision, Problem, method
+from intsim.calibrate.moments import Moments, moments_of
 from intsim.calibrate.nearest import SMALLEST_SHARE, Rows, decide_nearest, round_scales
-from intsim.calibrate.observers import watch
 from intsim.calibrate.options import NoOptions
 from intsim.calibrate.settings import Settings
 from intsim.dtypes import IntType
-from intsim.ir.float_graph import FloatNode
 from intsim.ir.types import Value
 
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
 WIDEST = 7
-"""Bits of weights that are fitted: errors of 8 bits are below those of everything else."""
-POSITIONS = 512
-"""Positions of each image's results that are looked at."""
-RIDGE = 0.01
-"""What the covariance's diagonal gets added, as a share of its mean: calibration data leave some directions out."""
+"""Bits of weights that are fitted, or of what they multiply: errors of 8 are below those of everything else."""
 SWEEPS = 4
 """Visits to every weight; most have their code after two."""
 BLOCK = 64
@@ -47,108 +40,42 @@ OCTAVES, EXPONENTS = (-0.25, 0.0, 0.25, 0.5, 1.0), (-1, 0, 1)
 def least_squares(problem: Problem, _: NoOptions) -> Decision:
     """Activations as mse has them; no gradient, and no more than one look at the calibration data.
 
-    Biases keep every channel's mean result the float network's.
+    Each layer reads what the float network gives it, rounded: layers do not depend on each other's weights. Biases keep
+    every channel's mean result the float network's.
     Source: coordinate descent for one layer's objective, as COMQ (Zhang et al. 2024, arXiv 2403.07134) and QuantEase
             (Behdin et al. 2023, arXiv 2309.01885) have it; scales, exponents and zero points searched with it are ours
     """
-    reads = watch_layers(problem)
-    return fit_weights(problem, decide_nearest(problem, mse.activation_grid, mse.weight_rows), reads)
+    start = decide_nearest(problem, mse.activation_grid, mse.weight_rows)
+    widths = problem.widths
+    layers = [
+        node
+        for node in problem.placed.open_layers
+        if min(widths[node.name].weight_bits, widths[node.name].act_bits) <= WIDEST
+    ]
+    return fit_weights(problem, start, moments_of(layers, problem, start.quantizers))
 
 
-class Reads:
-    """Moments of what the outputs of a layer read, added up.
-
-    sums    float64 (G, K): of each of the K inputs of an output, in each of G groups
-    gram    float64 (G, K, K): of their products
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: NDArray[np.float64] = np.zeros(())
-        self.gram: NDArray[np.float64] = np.zeros(())
-
-    def add(self, rows: NDArray[np.float64]) -> None:
-        """rows (G, n, K)."""
-        self.count += rows.shape[1]
-        self.sums = self.sums + rows.sum(axis=1)
-        self.gram = self.gram + rows.swapaxes(1, 2) @ rows
-
-    @property
-    def means(self) -> NDArray[np.float64]:
-        return self.sums / self.count
-
-    @property
-    def covariance(self) -> NDArray[np.float64]:
-        """float64 (G, K, K), with the ridge: positive definite, or the identity where nothing ever differs."""
-        covariance = self.gram / self.count - self.means[:, :, None] * self.means[:, None, :]
-        size = covariance.shape[1]
-        level = np.trace(covariance, axis1=1, axis2=2) / size
-        level = np.where(level > 0, level, level.max() if level.max() > 0 else 1.0)
-        return covariance + RIDGE * level[:, None, None] * np.eye(size)
-
-
-def watch_layers(problem: Problem) -> dict[str, Reads]:
-    """Moments of what the float network's open layers of at most WIDEST bits read, over all calibration data."""
-    import torch
-
-    graph = problem.placed.graph
-    layers = [node for node in problem.placed.open_layers if problem.widths[node.name].weight_bits <= WIDEST]
-    reads = {node.name: Reads() for node in layers}
-    generator = torch.Generator().manual_seed(problem.settings.seed)
-
-    def visit(name: str, value: Tensor) -> None:
-        for node in layers:
-            if node.inputs[0] == name:
-                for image in value:
-                    reads[node.name].add(_rows(node, image, generator))
-
-    with torch.no_grad():
-        for name, images in zip(graph.inputs, problem.inputs, strict=True):
-            visit(name, images)
-        watch(graph, problem.inputs, visit, problem.progress, "what layers read")
-    return reads
-
-
-def _rows(node: FloatNode, image: Tensor, generator: Generator) -> NDArray[np.float64]:
-    """What some positions of a layer's results read of one image, (G, n, K)."""
-    import torch
-    from torch.nn import functional
-
-    if node.op == "linear":
-        rows = image.reshape(1, -1, image.shape[-1])
-    else:
-        how, kernel = node.attributes, node.arrays["weight"].shape[2:]
-        top, bottom, left, right = how["padding"]
-        padded = functional.pad(image[None], (left, right, top, bottom))
-        columns = functional.unfold(padded, kernel, how["dilation"], 0, how["stride"])
-        rows = columns.reshape(how["groups"], -1, columns.shape[-1]).transpose(1, 2)
-    if rows.shape[1] > POSITIONS:
-        rows = rows[:, torch.randint(rows.shape[1], (POSITIONS,), generator=generator)]
-    found: NDArray[np.float64] = rows.double().numpy()
-    return found
-
-
-def fit_weights(problem: Problem, decision: Decision, reads: Mapping[str, Reads]) -> Decision:
+def fit_weights(problem: Problem, decision: Decision, reads: Mapping[str, Moments]) -> Decision:
     """The decision with the grids, codes and biases of these layers by least squares."""
     weights, biases = dict(decision.weights), dict(decision.biases)
     for done, (name, read) in enumerate(reads.items()):
         arrays = problem.placed.graph.by_name[name].arrays
         weight, bias = arrays["weight"], arrays.get("bias", np.zeros(len(arrays["weight"]), np.float32))
         weights[name] = fitted = fit(weight, decision.weights[name], read, problem.settings)
-        lost = _grouped(weight - fitted.reals, read)
-        biases[name] = bias + np.einsum("grk,gk->gr", lost, read.means).ravel()
+        biases[name] = bias + read.bias(_grouped(weight, read), _grouped(fitted.reals, read)).ravel()
         problem.progress("least squares", done + 1, len(reads))
     return replace(decision, weights=weights, biases=biases)
 
 
-def fit(weight: NDArray[np.floating], start: Value, read: Reads, settings: Settings) -> Value:
+def fit(weight: NDArray[np.floating], start: Value, read: Moments, settings: Settings) -> Value:
     """The weights (O, ...) of a layer on grids near those of `start`, with no larger error of its results than there.
 
-    Exact:  least e = d C d' with d = w - w^ for every output, C the covariance of what it reads, over codes (descend),
-            zero points and scales, or exponents beside that of `start`; one grid for all outputs stays as it is
+    Exact:  least e = d C d' with d = w* - w^ for every output (Moments.wanted), C the covariance of what it reads, over
+            codes (descend), zero points and scales, or exponents beside that of `start`; one grid for all outputs stays
+            as it is
     """
     grid = start.type.integer
-    element, x, covariance = grid.element, _grouped(weight, read), read.covariance
+    element, x, covariance = grid.element, read.wanted(_grouped(weight, read)), read.covariance
     scales, zeros = (np.broadcast_to(a, len(weight)).reshape(x.shape[:2]) for a in (grid.scale.array, grid.zero_point))
     best = descend(x, Rows(scales, zeros), element, covariance)
     if len(grid.scale) == 1:
@@ -244,7 +171,7 @@ def _zero_points(
         yield np.clip(zeros, element.min, element.max).astype(np.int64)
 
 
-def _grouped(weight: NDArray[np.floating], read: Reads) -> NDArray[np.float64]:
+def _grouped(weight: NDArray[np.floating], read: Moments) -> NDArray[np.float64]:
     """Weights (O, ...) as (G, O / G, K)."""
-    groups, size = read.sums.shape
+    groups, size = read.shape
     return weight.astype(np.float64).reshape(groups, -1, size)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from intsim.backends import load_backend
-from intsim.calibrate import Settings, least_squares
-from intsim.calibrate.least_squares import Fit, Reads, descend, fit
-from intsim.calibrate.nearest import Rows, rounding_to
+from intsim.calibrate import Settings, moments, mse
+from intsim.calibrate.least_squares import Fit, descend, fit
+from intsim.calibrate.moments import Moments, moments_of
+from intsim.calibrate.nearest import Rows, decide_nearest, rounding_to
 from intsim.dtypes import IntType
 from intsim.frontend.capture import capture
 from intsim.ir.types import Grid, Scale, TensorType, Value
@@ -81,12 +82,15 @@ def test_a_better_row_takes_the_place_of_a_worse_one() -> None:
     assert best.codes[0, :, 0].tolist() == [5, 7] and best.error.tolist() == [[1, 1]]
 
 
-def reads_of(layer: nn.Conv2d, images: Tensor) -> Reads:
-    """What the method sees of a layer, which is the only one of its network."""
-    settings = Settings(weight_bits=4, act_bits=8, first_last_bits=4)
+def moments_on(layer: nn.Conv2d, images: Tensor) -> tuple[Moments, Tensor]:
+    """What the method sees of a layer, which is the only one of its network, and what that reads: codes of 3 bits."""
+    settings = Settings(weight_bits=4, act_bits=3, first_last_bits=3)
     problem = problem_on(capture(nn.Sequential(layer), images[:2]), settings, images)
-    (read,) = least_squares.watch_layers(problem).values()
-    return read
+    quantizers = decide_nearest(problem, mse.activation_grid, mse.weight_rows).quantizers
+    (found,) = moments_of(problem.placed.open_layers, problem, quantizers).values()
+    grid = quantizers[problem.placed.open_layers[0].inputs[0]].grid
+    scale, zero = float(grid.scale.array[0]), grid.zero_point[0]
+    return found, torch.fake_quantize_per_tensor_affine(images, scale, zero, grid.element.min, grid.element.max)
 
 
 @pytest.mark.parametrize(
@@ -98,26 +102,82 @@ def reads_of(layer: nn.Conv2d, images: Tensor) -> Reads:
         {"kernel_size": (2, 3), "dilation": 2, "groups": 4},
     ],
 )
-def test_the_covariance_says_what_a_convolution_loses(how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_moments_say_what_a_convolution_of_codes_loses(how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    layer, images = nn.Conv2d(4, 8, **how).double(), torch.rand(6, 4, 9, 10)
-    monkeypatch.setattr(least_squares, "RIDGE", 0.0)
-    read = reads_of(layer.float(), images)
-    change = 0.1 * torch.randn_like(layer.weight)
+    layer, images = nn.Conv2d(4, 8, **how), torch.rand(6, 4, 9, 10) - 0.3
+    monkeypatch.setattr(moments, "RIDGE", 0.0)
+    read, rounded = moments_on(layer, images)
+    assert (rounded != images).any()
+
+    def results(x: Tensor, weight: Tensor) -> Tensor:
+        return layer._conv_forward(x.double(), weight.double(), None).movedim(1, 0).flatten(1)
+
+    def rows(weight: Tensor) -> Any:
+        return weight.detach().double().numpy().reshape(read.shape[0], -1, read.shape[1])
+
+    layer.double()
+    real = results(images, layer.weight)
+    wanted = read.wanted(rows(layer.weight))
+    nearest = torch.from_numpy(wanted).reshape(layer.weight.shape)
+    least = (real - results(rounded, nearest)).var(1, correction=0)
+    for change in (0.0, 0.1, 0.3):
+        weight = layer.weight + change * torch.randn_like(layer.weight)
+        lost = real - results(rounded, weight)
+        error = wanted - rows(weight)
+        found = np.einsum("grk,gkl,grl->gr", error, read.covariance, error).ravel()
+        np.testing.assert_allclose(found, (lost.var(1, correction=0) - least).detach(), rtol=1e-5, atol=1e-9)
+        bias = read.bias(rows(layer.weight), rows(weight)).ravel()
+        np.testing.assert_allclose(bias, lost.mean(1).detach(), rtol=1e-5, atol=1e-9)
+
+
+def test_codes_that_say_all_there_is_are_wanted_as_they_are() -> None:
+    read, random = Moments(), np.random.default_rng(0)
+    rows, weights = random.normal(size=(2, 50, 4)), random.normal(size=(2, 3, 4))
+    read.add(rows, rows)
+    np.testing.assert_allclose(read.wanted(weights), weights)
+
+
+class Narrowing(nn.Module):
+    """A stream of which a layer reads fewer bits, and another behind a pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.first, self.second, self.third = (nn.Conv2d(2, 2, 1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        result: Tensor = self.third(nn.functional.max_pool2d(x + self.second(x), 2))
+        return result
+
+
+def test_what_layers_read_is_rounded_as_often_as_their_codes_are() -> None:
+    network, images = Narrowing().eval(), torch.rand(8, 2, 6, 6)
+    settings = Settings(weight_bits=4, act_bits=2, residual_bits=3, first_last_bits=2)
+    problem = problem_on(capture(network, images[:2]), settings, images)
+    quantizers = decide_nearest(problem, mse.activation_grid, mse.weight_rows).quantizers
+
+    def rounded(x: Tensor, *names: str) -> Tensor:
+        for name in names:
+            grid = quantizers[name].grid
+            scale, zero = float(grid.scale.array[0]), grid.zero_point[0]
+            x = torch.fake_quantize_per_tensor_affine(x, scale, zero, grid.element.min, grid.element.max)
+        return x
+
     with torch.no_grad():
-        lost = layer.double()._conv_forward(images.double(), change.double(), None).movedim(1, 0).flatten(1)
-    rows = change.double().numpy().reshape(read.means.shape[0], -1, read.means.shape[1])
-    found = np.einsum("grk,gkl,grl->gr", rows, read.covariance, rows).ravel()
-    np.testing.assert_allclose(found, lost.var(1, correction=0).numpy(), rtol=1e-6)
-    means = np.einsum("grk,gk->gr", rows, read.means).ravel()
-    np.testing.assert_allclose(means, lost.mean(1).numpy(), rtol=1e-6)
+        stream = network.first(images)
+        pooled = nn.functional.max_pool2d(rounded(stream + network.second(stream), "add.u2"), 2)
+    found = moments_of(problem.placed.open_layers, problem, quantizers)
+    for name, reads in (("second", rounded(stream, "first.u3", "first.u2")), ("third", pooled)):
+        np.testing.assert_allclose(found[name].sums[0], reads.double().sum((0, 2, 3)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("power_of_two", "symmetric"), [(False, False), (True, False), (False, True), (True, True)])
 def test_grids_are_fitted_with_the_codes(power_of_two: bool, symmetric: bool) -> None:
     random = np.random.default_rng(1)
-    weight, read = random.normal(size=(12, 2, 3, 3)), Reads()
-    read.add(random.normal(size=(2, 400, 18)) @ (random.normal(size=(2, 18, 18)) + 2))
+    weight, read = random.normal(size=(12, 2, 3, 3)), Moments()
+    rows = random.normal(size=(2, 400, 18)) @ (random.normal(size=(2, 18, 18)) + 2)
+    read.add(rows, rows)
     scales = np.full(12, 0.5) if power_of_two else np.full(12, 0.45)
     grid = Grid(IntType(True, 3), Scale.of(scales, power_of_two), axis=0)
     start = Value(TensorType(grid, weight.shape), np.clip(np.rint(weight / scales[0]), -4, 3).astype(np.int8))
@@ -136,8 +196,9 @@ def test_grids_are_fitted_with_the_codes(power_of_two: bool, symmetric: bool) ->
 
 def test_one_grid_for_all_outputs_stays() -> None:
     random = np.random.default_rng(2)
-    weight, read = random.normal(size=(4, 6)), Reads()
-    read.add(random.normal(size=(1, 100, 6)) @ (random.normal(size=(6, 6)) + 2))
+    weight, read = random.normal(size=(4, 6)), Moments()
+    rows = random.normal(size=(1, 100, 6)) @ (random.normal(size=(6, 6)) + 2)
+    read.add(rows, rows)
     grid = Grid(IntType(True, 3), Scale.of(0.5), (1,), axis=0)
     start = Value(TensorType(grid, weight.shape), np.clip(np.rint(weight / 0.5) + 1, -4, 3).astype(np.int8))
     found = fit(weight, start, read, Settings())
@@ -145,8 +206,9 @@ def test_one_grid_for_all_outputs_stays() -> None:
 
 
 def test_channels_that_never_differ_keep_their_nearest_codes() -> None:
-    weight, read = np.array([[0.4, -0.9]]), Reads()
-    read.add(np.zeros((1, 10, 2)))
+    weight, read = np.array([[0.4, -0.9]]), Moments()
+    rows = np.zeros((1, 10, 2))
+    read.add(rows, rows)
     grid = Grid(IntType(True, 3), Scale.of(np.array([0.3])), axis=0)
     start = Value(TensorType(grid, weight.shape), np.array([[1, -3]], np.int8))
     np.testing.assert_array_equal(fit(weight, start, read, Settings()).codes, start.codes)
