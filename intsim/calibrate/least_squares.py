@@ -9,8 +9,9 @@ needed twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,9 @@ from intsim.calibrate import mse
 from intsim.calibrate.method import Decision, Problem, method
 from intsim.calibrate.moments import Moments, moments_of
 from intsim.calibrate.nearest import SMALLEST_SHARE, Rows, decide_nearest, round_scales
-from intsim.calibrate.options import NoOptions
 from intsim.calibrate.settings import Settings
 from intsim.dtypes import IntType
+from intsim.ir.float_graph import FloatNode
 from intsim.ir.types import Value
 
 WIDEST = 7
@@ -36,12 +37,22 @@ OCTAVES, EXPONENTS = (-0.25, 0.0, 0.25, 0.5, 1.0), (-1, 0, 1)
 """Scales that are tried, real ones and powers of two, beside those of the least error of the weights themselves."""
 
 
-@method("least_squares", "grids and codes of weights that change each layer's results least", NoOptions)
-def least_squares(problem: Problem, _: NoOptions) -> Decision:
-    """Activations as mse has them; no gradient, and no more than one look at the calibration data.
+@dataclass(frozen=True)
+class LeastSquaresOptions:
+    """Hyper-parameters of least squares.
 
-    Each layer reads what the float network gives it, rounded: layers do not depend on each other's weights. Biases keep
-    every channel's mean result the float network's.
+    mode  sequential: a layer reads what arrives from the fitted layers before it; parallel: what the float network
+          gives, rounded, so that layers do not depend on each other, as losses of single layers want it
+    """
+
+    mode: Literal["sequential", "parallel"] = "sequential"
+
+
+@method("least_squares", "grids and codes of weights that change each layer's results least", LeastSquaresOptions)
+def least_squares(problem: Problem, options: LeastSquaresOptions) -> Decision:
+    """Activations as mse has them; no gradient, and no more than one look at what each layer reads.
+
+    Biases keep every channel's mean result the float network's.
     Source: coordinate descent for one layer's objective, as COMQ (Zhang et al. 2024, arXiv 2403.07134) and QuantEase
             (Behdin et al. 2023, arXiv 2309.01885) have it; scales, exponents and zero points searched with it are ours
     """
@@ -52,19 +63,49 @@ def least_squares(problem: Problem, _: NoOptions) -> Decision:
         for node in problem.placed.open_layers
         if min(widths[node.name].weight_bits, widths[node.name].act_bits) <= WIDEST
     ]
-    return fit_weights(problem, start, moments_of(layers, problem, start.quantizers))
+    if options.mode == "parallel":
+        return _fit_in_parallel(problem, start, layers)
+    return _fit_in_sequence(problem, start, layers)
 
 
-def fit_weights(problem: Problem, decision: Decision, reads: Mapping[str, Moments]) -> Decision:
-    """The decision with the grids, codes and biases of these layers by least squares."""
-    weights, biases = dict(decision.weights), dict(decision.biases)
-    for done, (name, read) in enumerate(reads.items()):
-        arrays = problem.placed.graph.by_name[name].arrays
-        weight, bias = arrays["weight"], arrays.get("bias", np.zeros(len(arrays["weight"]), np.float32))
-        weights[name] = fitted = fit(weight, decision.weights[name], read, problem.settings)
-        biases[name] = bias + read.bias(_grouped(weight, read), _grouped(fitted.reals, read)).ravel()
-        problem.progress("least squares", done + 1, len(reads))
-    return replace(decision, weights=weights, biases=biases)
+def _fit_in_parallel(problem: Problem, start: Decision, layers: Sequence[FloatNode]) -> Decision:
+    weights, biases = dict(start.weights), dict(start.biases)
+    reads = moments_of(layers, problem, start.quantizers)
+    for done, node in enumerate(layers, start=1):
+        weights[node.name], biases[node.name] = fit_layer(node, start.weights[node.name], reads[node.name], problem)
+        problem.progress("least squares", done, len(layers))
+    return replace(start, weights=weights, biases=biases)
+
+
+def _fit_in_sequence(problem: Problem, start: Decision, layers: Sequence[FloatNode]) -> Decision:
+    import torch
+
+    from intsim.calibrate.decided import DecidedNetwork
+    from intsim.calibrate.values import Values
+    from intsim.frontend.execute import run_node
+
+    graph, network = problem.placed.graph, DecidedNetwork(problem, start)
+    values, floats = Values(graph, problem.inputs, network.evaluate), Values(graph, problem.inputs, run_node)
+    weights, biases = dict(start.weights), dict(start.biases)
+    generator = torch.Generator().manual_seed(problem.settings.seed)
+    for done, node in enumerate(layers, start=1):
+        read, name = Moments(), node.name
+        (arrived,), (reals,) = values.get(node.inputs), floats.get(node.inputs)
+        read.look(node, reals, arrived, generator)
+        weights[name], biases[name] = fit_layer(node, start.weights[name], read, problem)
+        network.change(name, weights[name], biases[name])
+        values.forget_before(node)
+        floats.forget_before(node)
+        problem.progress("least squares", done, len(layers))
+    return replace(start, weights=weights, biases=biases)
+
+
+def fit_layer(node: FloatNode, start: Value, read: Moments, problem: Problem) -> tuple[Value, NDArray[np.float64]]:
+    """The codes of a layer's weights, and its bias, by least squares."""
+    weight = node.arrays["weight"]
+    bias = node.arrays.get("bias", np.zeros(len(weight), np.float32))
+    fitted = fit(weight, start, read, problem.settings)
+    return fitted, bias + read.bias(_grouped(weight, read), _grouped(fitted.reals, read)).ravel()
 
 
 def fit(weight: NDArray[np.floating], start: Value, read: Moments, settings: Settings) -> Value:

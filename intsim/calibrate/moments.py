@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +45,13 @@ class Moments:
         self.sums = self.sums + rounded.sum(axis=1)
         self.cross = self.cross + reals.swapaxes(1, 2) @ rounded
         self.gram = self.gram + rounded.swapaxes(1, 2) @ rounded
+
+    def look(self, node: FloatNode, reals: Tensor, rounded: Tensor, generator: Generator) -> None:
+        """Add what a layer reads of images (N, ...), at POSITIONS of its results in each, drawn by the generator."""
+        import torch
+
+        for pair in zip(reals, rounded, strict=True):
+            self.add(*_rows(node, torch.stack(pair), generator))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,8 +102,8 @@ def moments_of(
         rounded = value
         for quantizer in _on_the_way(problem.placed, quantizers, name):
             rounded = _round(rounded, quantizer.grid)
-        for node, pair in product(readers, zip(value, rounded, strict=True)):
-            found[node.name].add(*_rows(node, torch.stack(pair), generator))
+        for node in readers:
+            found[node.name].look(node, value, rounded, generator)
 
     with torch.no_grad():
         for name, images in zip(graph.inputs, problem.inputs, strict=True):

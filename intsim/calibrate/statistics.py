@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from intsim.calibrate.decided import DecidedNetwork
 from intsim.calibrate.method import Decision, Problem
 from intsim.calibrate.nearest import SMALLEST_SHARE, round_scales
 from intsim.calibrate.observers import BATCH
-from intsim.calibrate.trainable import FakeQuantize
 from intsim.calibrate.values import Values
 from intsim.errors import CalibrationError
 from intsim.frontend.execute import as_tensor, run_node
@@ -81,38 +81,8 @@ def float_moments(problem: Problem) -> dict[str, Moments]:
     found = {}
     for node in graph.weighted:
         found[node.name] = _moments(values, node, {k: as_tensor(v) for k, v in node.arrays.items()})
-        values.forget_all_but(_still_needed(graph, values, node))
+        values.forget_before(node)
     return found
-
-
-class DecidedNetwork:
-    """What a decision makes of the network, in float32; arrays of layers may be exchanged and trained.
-
-    arrays  weight and bias of every layer with weights, as the codes have them; a bias is not rounded yet
-    """
-
-    def __init__(self, problem: Problem, decision: Decision):
-        self.quantizers = {**problem.placed.fixed, **decision.quantizers}
-        codes = {**decision.weights, **problem.placed.weights}
-        self.arrays: dict[str, dict[str, Tensor]] = {}
-        for node in problem.placed.graph.weighted:
-            bias = decision.biases.get(node.name, node.arrays.get("bias", np.zeros(len(node.arrays["weight"]))))
-            reals = {"weight": codes[node.name].reals, "bias": bias}
-            self.arrays[node.name] = {name: as_tensor(array).float() for name, array in reals.items()}
-
-    def evaluate(self, node: FloatNode, *operands: Tensor) -> Tensor:
-        """A node's value, dequantized; straight through roundings for gradients."""
-        quantizer = self.quantizers.get(node.name)
-        if quantizer is None:
-            return run_node(node, *operands, arrays=self.arrays.get(node.name))
-        grid = quantizer.grid
-        scale = torch.tensor(grid.scale.array[0]).float()
-        if quantizer.thresholds is not None:
-            codes = torch.bucketize(operands[0], as_tensor(quantizer.thresholds).float(), right=not quantizer.strict)
-            return scale * (grid.step * (grid.element.min + codes) - grid.zero_point[0])
-        low, high = (torch.tensor(float(level)) for level in grid.level_range())
-        result: Tensor = FakeQuantize.apply(operands[0], scale, low, high)
-        return result
 
 
 def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
@@ -142,9 +112,9 @@ def tune_batchnorm(problem: Problem, decision: Decision) -> Decision:
             (read,), (read_float,) = values.look(activation.inputs), floats.get(activation.inputs)
             bias = arrays["bias"].double().numpy() + _shift(activation, read, read_float)
         weights[node.name], biases[node.name] = tuned, bias
-        network.arrays[node.name] = {"weight": as_tensor(tuned.reals).float(), "bias": as_tensor(bias).float()}
-        for of in (values, floats):
-            of.forget_all_but(_still_needed(graph, of, node))
+        network.change(node.name, tuned, bias)
+        values.forget_before(node)
+        floats.forget_before(node)
         problem.progress("batchnorm tuning", done, len(layers))
     return replace(decision, weights=weights, biases=biases)
 
@@ -248,21 +218,6 @@ def _moments(values: Values, node: FloatNode, arrays: Mapping[str, Tensor]) -> M
     (operand,) = values.get(node.inputs)
     with torch.no_grad():
         return Moments.of(node, (run_node(node, batch, arrays=arrays) for batch in operand.split(BATCH)))
-
-
-def _still_needed(graph: FloatGraph, values: Values, layer: FloatNode) -> set[str]:
-    """Of the values that are kept, those from which the layers behind this one can be computed."""
-    position = {node.name: i for i, node in enumerate(graph.nodes)}
-    pending = [name for n in graph.weighted if position[n.name] > position[layer.name] for name in n.inputs]
-    needed, seen = set[str](), set[str]()
-    while pending:
-        name = pending.pop()
-        if name in values.kept:
-            needed.add(name)
-        elif name not in seen:
-            seen.add(name)
-            pending.extend(graph.by_name[name].inputs)
-    return needed
 
 
 def _run(graph: FloatGraph, network: DecidedNetwork, inputs: list[Tensor]) -> dict[str, Tensor]:

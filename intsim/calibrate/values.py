@@ -58,6 +58,20 @@ class Values:
             del self.kept[name]
             (Path(self.folder.name) / f"{name}.f32").unlink(missing_ok=True)
 
+    def forget_before(self, node: FloatNode) -> None:
+        """The same for what no layer with weights behind this node will be computed from."""
+        position = {other.name: i for i, other in enumerate(self.graph.nodes)}
+        behind = [layer for layer in self.graph.weighted if position[layer.name] > position[node.name]]
+        pending, needed, seen = [name for layer in behind for name in layer.inputs], set[str](), set[str]()
+        while pending:
+            name = pending.pop()
+            if name in self.kept:
+                needed.add(name)
+            elif name not in seen:
+                seen.add(name)
+                pending.extend(self.graph.by_name[name].inputs)
+        self.forget_all_but(needed)
+
     def _nodes_behind(self, names: Iterable[str]) -> list[FloatNode]:
         """What is computed for these names, from what is kept."""
         needed, pending = set[str](), list(names)

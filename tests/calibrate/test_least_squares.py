@@ -14,11 +14,16 @@ from torch import Tensor, nn
 
 from intsim.backends import load_backend
 from intsim.calibrate import Settings, moments, mse
+from intsim.calibrate.decided import DecidedNetwork
 from intsim.calibrate.least_squares import Fit, descend, fit
+from intsim.calibrate.method import METHODS
 from intsim.calibrate.moments import Moments, moments_of
 from intsim.calibrate.nearest import Rows, decide_nearest, rounding_to
+from intsim.calibrate.options import parse_options
+from intsim.calibrate.values import Values
 from intsim.dtypes import IntType
 from intsim.frontend.capture import capture
+from intsim.frontend.execute import run_node
 from intsim.ir.types import Grid, Scale, TensorType, Value
 from intsim.verbs import quantize
 from intsim.verification import prove, verify
@@ -245,6 +250,30 @@ class Smooth(nn.Module):
         return result
 
 
+def mean_errors(mode: str) -> Any:
+    """Of every result of the decided network, less its mean in the float one, on images that are looked at whole."""
+    images, network = torch.rand(20, 3, 8, 8), Smooth().eval()
+    settings = Settings("least_squares", 3, 2, first_last_bits=4, options={"mode": mode})
+    problem = problem_on(capture(network, images[:2]), settings, images)
+    method = METHODS["least_squares"]
+    decided = DecidedNetwork(problem, method.decide(problem, parse_options(method.options, settings.options, "")))
+    graph = problem.placed.graph
+    values, floats = Values(graph, [images], decided.evaluate), Values(graph, [images], run_node)
+    errors = []
+    for node in graph.weighted:
+        (found,), (wanted,) = values.get([node.name]), floats.get([node.name])
+        axes = (0, 2, 3)[: found.ndim - 1] if found.ndim == 4 else (0,)
+        errors.append(float((found.mean(axes) - wanted.mean(axes)).abs().max() / wanted.std()))
+    return errors
+
+
+def test_in_sequence_every_layer_answers_to_those_before_it() -> None:
+    first, *later = mean_errors("sequential")
+    assert first < 1e-5 and max(later) < 1e-5  # biases know what arrives
+    first, *later = mean_errors("parallel")
+    assert first < 1e-5 and max(later) > 1e-3
+
+
 @pytest.mark.parametrize("scales", ["multiplier", "pow2", "threshold"])
 def test_a_network_comes_closer_without_training(scales: Any) -> None:
     network = Smooth().eval()
@@ -254,13 +283,21 @@ def test_a_network_comes_closer_without_training(scales: Any) -> None:
     with torch.no_grad():
         wanted = network(images).numpy()
     errors = {}
-    for method in ("mse", "least_squares"):
+    for method, options in (("mse", {}), ("least_squares", {"mode": "parallel"}), ("least_squares", {})):
         model = quantize(
-            network, (images, labels), method=method, weight_bits=2, act_bits=6, scales=scales, weight_grid="asymmetric"
+            network,
+            (images, labels),
+            method=method,
+            weight_bits=2,
+            act_bits=6,
+            scales=scales,
+            weight_grid="asymmetric",
+            options=options,
         )
         assert verify(model, (images.numpy(),), sample=4).bit_exact
         assert prove(model).proved
         (output,) = model.graph.outputs
         found = load_backend("native", model.graph).run(images.numpy(), wanted=(output,))[output].reals
-        errors[method] = np.square(found - wanted).mean()
-    assert errors["least_squares"] < 0.5 * errors["mse"]
+        errors[method, *options.values()] = np.square(found - wanted).mean()
+    rounded, in_parallel, in_sequence = errors.values()
+    assert in_sequence < in_parallel < 0.5 * rounded

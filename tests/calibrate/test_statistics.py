@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from intsim.calibrate import Settings, quantize_graph, statistics
+from intsim.calibrate.decided import DecidedNetwork
 from intsim.calibrate.method import Decision, Problem, decide
-from intsim.calibrate.statistics import DecidedNetwork, Moments, float_moments, tune, tune_batchnorm
+from intsim.calibrate.statistics import Moments, float_moments, tune, tune_batchnorm
 from intsim.errors import CalibrationError
 from intsim.frontend.execute import run_float, run_node
 from intsim.ir.float_graph import FloatGraph
