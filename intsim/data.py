@@ -66,6 +66,16 @@ def as_dataset(inputs: Any, labels: Any = None, source: str = "data") -> Dataset
     return Dataset(checked, None if labels is None else _labels(labels, len(checked[0])), source)
 
 
+def check_labels(labels: NDArray[np.integer], classes: int) -> None:
+    """InputError unless every label is one of a network's classes, 0..classes - 1."""
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if outside.size:
+        first = int(outside[0])
+        raise InputError(
+            f"labels: {labels[first]} at [{first}], expected 0..{classes - 1}: the network has {classes} outputs"
+        )
+
+
 def _call(reference: str) -> tuple[Any, Any]:
     if ":" not in reference:
         raise InputError("expected path/file.py:callable, package.module:callable or path/file.npz")

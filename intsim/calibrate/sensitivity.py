@@ -30,6 +30,7 @@ from intsim.calibrate.settings import LayerWidths, Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair
 from intsim.costing.menu import Ranking, Sensitivities
+from intsim.data import check_labels
 from intsim.errors import CalibrationError, one_of
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.quantized import QuantizedGraph
@@ -95,7 +96,7 @@ class Variants:
 class Loss:
     """How far a network's logits are from what they should be, on the calibration data.
 
-    raises  CalibrationError: no logits, or no labels where they are compared with
+    raises  CalibrationError: no logits, or no labels where they are compared with; InputError: labels beyond the logits
     """
 
     def __init__(self, graph: FloatGraph, inputs: tuple[Tensor, ...], labels: NDArray[np.int64] | None, kind: LossKind):
@@ -103,8 +104,10 @@ class Loss:
 
         if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
             raise CalibrationError("a measured loss compares logits: expected a network with one output (N, classes)")
-        if kind == "cross_entropy" and labels is None:
-            raise CalibrationError("cross_entropy compares with labels, and the data has none: measure kl")
+        if kind == "cross_entropy":
+            if labels is None:
+                raise CalibrationError("cross_entropy compares with labels, and the data has none: measure kl")
+            check_labels(labels, int(graph.shapes[graph.outputs[0]][1] or 0))
         self.kind, self.labels = kind, labels
         self.batches = [tuple(t.numpy() for t in batch) for batch in _split(inputs)]
         self.wanted = np.concatenate(
