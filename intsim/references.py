@@ -27,7 +27,7 @@ def call(reference: str, what: str) -> Any:
     raises  InputError, one line, for a reference that does not resolve and for a callable that raises
     """
     function = resolve(reference, what)
-    with _as_input_error(f"{what} {reference}: the call failed"):
+    with as_input_error(f"{what} {reference}: the call failed"):
         return function()
 
 
@@ -39,7 +39,7 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
     place, _, name = reference.rpartition(":")
     if not place or not name.isidentifier():
         raise InputError(f"{what} {reference!r}: expected path/file.py:callable or package.module:callable")
-    with _as_input_error(f"{what} {reference}: cannot import {place}"):
+    with as_input_error(f"{what} {reference}: cannot import {place}"):
         module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     found = getattr(module, name, None)
     if callable(found):
@@ -86,10 +86,12 @@ def _searched_first(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _as_input_error(where: str) -> Iterator[None]:
-    """Whatever the user's code raises becomes one line with the place in that code."""
+def as_input_error(where: str) -> Iterator[None]:
+    """Whatever the user's code raises becomes one line with the place in that code; an InputError stays as it is."""
     try:
         yield
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(NOT_THE_USERS)]
         line = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from numpy.typing import NDArray
 
-from intsim.data import Dataset, as_dataset, load_data
+from intsim.data import Dataset, load_data, read_data
 from intsim.errors import InputError
 from intsim.ir.file import Model, load
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from intsim.costing import Target
     from intsim.ir.float_graph import FloatGraph
 
-Data = str | Dataset | tuple[Any, Any]
-"""A reference (see intsim.data), the path of an .npz file, (inputs, labels) or a Dataset."""
+Data = str | Dataset | tuple[Any, Any] | NDArray[Any] | Iterable[Any]
+"""A reference (see intsim.data), the path of an .npz file, a Dataset, or what `intsim.data.read_data` takes."""
 
 
 def needs_torch(verb: str) -> None:
@@ -44,14 +44,7 @@ def is_topology(model: str | Path | Model) -> TypeGuard[str | Path]:
 
 
 def dataset_of(data: Data) -> Dataset:
-    match data:
-        case Dataset():
-            return data
-        case str():
-            return load_data(data)
-        case (inputs, labels):
-            return as_dataset(inputs, labels)
-    raise InputError(f"data: expected a reference, an .npz file or (inputs, labels), got {type(data).__name__}")
+    return load_data(data) if isinstance(data, str) else read_data(data)
 
 
 def captured(model: str | torch.nn.Module, inputs: Sequence[NDArray[Any]]) -> FloatGraph:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import intsim as package
 from intsim.data import as_dataset
@@ -94,5 +95,7 @@ def test_data_may_be_arrays_tensors_or_a_data_set(quantized, images):
     top1 = package.evaluate(quantized, images).top1
     assert package.evaluate(quantized, (torch.from_numpy(inputs), torch.from_numpy(labels))).top1 == top1
     assert package.evaluate(quantized, as_dataset(inputs, labels)).top1 == top1
-    with pytest.raises(InputError, match="got ndarray"):
+    loader = DataLoader(TensorDataset(torch.from_numpy(inputs), torch.from_numpy(labels)), batch_size=32)
+    assert package.evaluate(quantized, loader).top1 == top1
+    with pytest.raises(InputError, match="has no labels"):
         package.evaluate(quantized, inputs)
