@@ -16,7 +16,13 @@ from typing import Any
 
 from intsim.errors import InputError
 
-NOT_THE_USERS = (__file__, "<frozen", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+NOT_THE_USERS = (
+    f"{Path(__file__).parent}/",
+    "<frozen",
+    "<string>",
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+)
 """Where the frames of a traceback start that say nothing about the user's own code."""
 
 
@@ -85,6 +91,12 @@ def _searched_first(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
+def users_line(error: BaseException) -> str:
+    """The innermost line of the user's own code that raised an error: "resnet.py:41"; "" where there is none."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(NOT_THE_USERS)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
 @contextmanager
 def as_input_error(where: str) -> Iterator[None]:
     """Whatever the user's code raises becomes one line with the place in that code; an InputError stays as it is."""
@@ -93,7 +105,7 @@ def as_input_error(where: str) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(NOT_THE_USERS)]
-        line = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        place = users_line(error)
+        line = f" ({place})" if place else ""
         reason = " ".join(str(error).split()) or "no message"
         raise InputError(f"{where}: {type(error).__name__}: {reason[:200]}{line}") from error
