@@ -22,16 +22,15 @@ from numpy.typing import NDArray
 
 from intsim.backends import load_backend
 from intsim.calibrate.finish import finish
-from intsim.calibrate.method import METHODS, Decision, Problem
+from intsim.calibrate.method import Decision, Problem, method_of
 from intsim.calibrate.observers import check_inputs, observe
-from intsim.calibrate.options import parse_options
 from intsim.calibrate.place import place
 from intsim.calibrate.settings import LayerWidths, Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair
 from intsim.costing.menu import Ranking, Sensitivities
 from intsim.data import check_labels
-from intsim.errors import CalibrationError, one_of
+from intsim.errors import CalibrationError
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.quantized import QuantizedGraph
 from intsim.lower import lower
@@ -65,8 +64,7 @@ class Variants:
         check_inputs(graph, inputs)
         self.graph, self.settings = graph, settings
         self.decisions: dict[int, Decision] = {}
-        method = METHODS[one_of("method", settings.method, tuple(METHODS), CalibrationError)]
-        options = parse_options(method.options, settings.options, method.name)
+        method, options = method_of(settings)
         for width in sorted({BASELINE_BITS, *bits}, reverse=True):
             uniform = replace(settings, weight_bits=width, act_bits=width)
             widths = layer_widths(graph, uniform)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from numpy.typing import NDArray
 
 from intsim.data import Dataset, load_data, read_data
-from intsim.errors import InputError
+from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, load
 
 if TYPE_CHECKING:
     import torch
 
+    from intsim.calibrate.settings import Pixels
     from intsim.costing import Target
     from intsim.ir.float_graph import FloatGraph
 
@@ -53,6 +54,28 @@ def captured(model: str | torch.nn.Module, inputs: Sequence[NDArray[Any]]) -> Fl
     from intsim.frontend.reference import load_model
 
     return capture(load_model(model) if isinstance(model, str) else model, *map(as_tensor, inputs))
+
+
+def option_texts(options: Mapping[str, object] | None) -> dict[str, str]:
+    """The options of a method as text, as settings have them."""
+    if not isinstance(options, Mapping | None):
+        raise InputError(f"options: expected a mapping such as {{'iterations': 500}}, got {options!r}")
+    return {name: str(value) for name, value in (options or {}).items()}
+
+
+def pixels_of(input: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> Pixels | None:
+    """The normalization of pixels, None where the input is float32; 0 and 1 where they are not given."""
+    from intsim.calibrate.settings import Pixels
+
+    if one_of("input", input, ("float32", "u8")) == "u8":
+        return Pixels((0.0,) if mean is None else tuple(mean), (1.0,) if std is None else tuple(std))
+    for name, values in (("mean", mean), ("std", std)):
+        if values is not None:
+            raise InputError(
+                f"{name}: belongs to pixels; with the input float32 images are normalized already, so say "
+                "input u8 (--input u8), or leave it out"
+            )
+    return None
 
 
 def writable(path: str | Path) -> Path:

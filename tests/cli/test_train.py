@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ ZOO = """
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 
 def net():
@@ -25,8 +27,17 @@ def pixels():
     return random.integers(0, 256, (64, 3, 8, 8)).astype(np.uint8), random.integers(0, 5, 64)
 
 
+def floats():
+    images, labels = pixels()
+    return images.astype(np.float32) / 255, labels
+
+
+def loader():
+    return DataLoader(TensorDataset(*map(torch.from_numpy, floats())), batch_size=24)
+
+
 def single():
-    return nn.Linear(3, 3)
+    return nn.Linear(8, 3)
 """
 
 
@@ -58,8 +69,20 @@ def test_training_gives_a_file_that_verify_and_prove_accept(intsim, method):
         (["zoo.py:net", "--batch", "100"], "64 images do not fill a batch of 100"),
         (["zoo.py:net", "--method", "n3uq"], "method 'n3uq': expected n2uq or lsq; did you mean 'n2uq'?"),
         (["zoo.py:net", "--epochs", "0"], "expected epochs, a learning rate and 'slower' above 0"),
+        (["zoo.py:net", "--seed", "-1"], "seed: expected a whole number from 0"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(intsim, options, message):
-    result = intsim("train", *options, "--data", "zoo.py:pixels", "-o", "m.intsim", "--input", "u8")
-    assert result.status == 2 and message in result.err and result.err.count("\n") == 1
+    result = intsim("train", "--data", "zoo.py:pixels", "-o", "m.intsim", "--input", "u8", *options)
+    assert message in result.complaint
+    assert not Path("m.intsim").exists() and not Path("state").exists()
+
+
+def test_means_belong_to_pixels(intsim):
+    complaint = intsim("train", "zoo.py:net", "--data", "zoo.py:floats", "-o", "m.intsim", "--mean", "0.5").complaint
+    assert "mean: belongs to pixels" in complaint
+
+
+def test_a_loaders_batches_are_trained_on(intsim):
+    options = ["--epochs", "1", "--batch", "16"]
+    assert intsim("train", "zoo.py:net", "--data", "zoo.py:loader", "-o", "m.intsim", *options).status == 0
