@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,4 +86,24 @@ def writable(path: str | Path) -> Path:
         raise InputError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected the name of a file")
+    _expect_writable(path, path.parent)
     return path
+
+
+def state_folder(path: str | Path) -> Path:
+    """The path of a folder that is there, or can be made with all above it, before any long work begins."""
+    path = Path(path)
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"{path}: {'' if above == path else f'{above} '}is a file, expected a folder")
+    _expect_writable(path, above)
+    return path
+
+
+def _expect_writable(path: Path, folder: Path) -> None:
+    """InputError unless a file can be made in a folder; tried, since permissions do not tell all."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: nothing can be written to {folder}: {error.strerror or error}") from None

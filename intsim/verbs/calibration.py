@@ -18,6 +18,7 @@ from intsim.verbs.arguments import (
     needs_torch,
     option_texts,
     pixels_of,
+    state_folder,
     writable,
 )
 
@@ -100,11 +101,10 @@ def quantize(
     )
     method_of(settings)  # mistakes in it are found before PyTorch exports the network
     path = None if output is None else writable(output)
+    folder = None if resume is None else state_folder(resume)
     images = dataset_of(data).inputs
     graph = captured(model, images)
-    quantized = quantize_graph(
-        graph, tuple(map(as_tensor, images)), settings, progress, None if resume is None else Path(resume)
-    )
+    quantized = quantize_graph(graph, tuple(map(as_tensor, images)), settings, progress, folder)
     result = Model(lower(quantized, inspect), quantized)
     if path is not None:
         save(path, result)
@@ -175,10 +175,7 @@ def train(
     one_of("order", order, ORDERS)
     schedule = Schedule(epochs, learning_rate, slower)
     path = None if output is None else writable(output)
-    state = None
-    if resume is not None:
-        Path(resume).mkdir(exist_ok=True)
-        state = Path(resume) / "training.pt"
+    folder = None if resume is None else state_folder(resume)
     images = tuple(map(as_tensor, dataset_of(data).inputs))
     if len(images) != 1:
         raise InputError(f"train: expected a network with one input, the data has {len(images)}")
@@ -186,6 +183,10 @@ def train(
     torch.manual_seed(seed)
     student = convert(teacher, weight_bits, act_bits, cast("Any", method), rprelu, cast("Any", order))
     batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
+    state = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = folder / "training.pt"
     train_student(student, teacher, batches, schedule, state, progress)
     graph = capture(student, images[0][:2].float())
     quantized = quantize_graph(graph, images[0][:IMAGES_TO_CALIBRATE_ON], settings, progress)

@@ -23,6 +23,7 @@ from intsim.verbs.arguments import (
     is_topology,
     needs_torch,
     option_texts,
+    state_folder,
     writable,
 )
 from intsim.verbs.execution import run
@@ -122,7 +123,7 @@ def menu(
     )
     method_of(settings)  # mistakes in it are found before PyTorch exports the network
     machine = as_target(target)
-    folder = None if sensitivities is None else Path(sensitivities)
+    folder = None if sensitivities is None else state_folder(sensitivities)
     dataset = dataset_of(data)
     graph = captured(model, dataset.inputs)
     measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder, ranked)

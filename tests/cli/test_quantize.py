@@ -235,6 +235,7 @@ def test_widths_come_from_a_file(quantize, tmp_path):
         ("net", "images", ("--mean", "0"), "mean: belongs to pixels"),
         ("net", "images", ("--std", "0.5"), "std: belongs to pixels"),
         ("net", "images", ("--seed", -1), "seed: expected a whole number from 0"),
+        ("net", "images", ("-o", "/proc/model.intsim"), "/proc/model.intsim: nothing can be written to /proc"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(quantize, tmp_path, model, data, options, message):
@@ -268,6 +269,8 @@ def test_an_interruption_leaves_no_file(quantize, tmp_path, monkeypatch):
         (("--method", "adaquant", "--set", "iteration=5"), "did you mean 'iterations'"),
         (("--method", "adaquant", "--set", "iterations=many"), "expected a whole number, got 'many'"),
         (("--method", "adaquant", "--set", "batch=0"), "batch: expected at least 1, got 0"),
+        (("--method", "adaquant", "--resume", "zoo.py"), "zoo.py: is a file, expected a folder"),
+        (("--method", "adaquant", "--resume", "zoo.py/state"), "zoo.py is a file, expected a folder"),
     ],
 )
 def test_mistakes_in_options_are_found_before_the_model_is_made(quantize, tmp_path, monkeypatch, options, message):

@@ -70,6 +70,7 @@ def test_training_gives_a_file_that_verify_and_prove_accept(intsim, method):
         (["zoo.py:net", "--method", "n3uq"], "method 'n3uq': expected n2uq or lsq; did you mean 'n2uq'?"),
         (["zoo.py:net", "--epochs", "0"], "expected epochs, a learning rate and 'slower' above 0"),
         (["zoo.py:net", "--seed", "-1"], "seed: expected a whole number from 0"),
+        (["zoo.py:net", "--resume", "zoo.py"], "zoo.py: is a file, expected a folder"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(intsim, options, message):
@@ -84,5 +85,6 @@ def test_means_belong_to_pixels(intsim):
 
 
 def test_a_loaders_batches_are_trained_on(intsim):
-    options = ["--epochs", "1", "--batch", "16"]
+    options = ["--epochs", "1", "--batch", "16", "--resume", "new/state"]
     assert intsim("train", "zoo.py:net", "--data", "zoo.py:loader", "-o", "m.intsim", *options).status == 0
+    assert Path("new/state/training.pt").exists()
