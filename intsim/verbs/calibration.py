@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, save
 from intsim.ir.graph import Graph
+from intsim.ir.quantized import MADE_FROM
 from intsim.progress import Progress, silent
 from intsim.verbs.arguments import (
     Data,
@@ -195,6 +196,7 @@ def train(
     graph = capture(student, images[0][:2].float())
     quantized = quantize_graph(graph, images[0][:IMAGES_TO_CALIBRATE_ON], settings, progress)
     told = {"method": method, "epochs": str(epochs), "learning_rate": str(learning_rate), "augment": str(augment)}
+    told[MADE_FROM] = original.digest()  # not the student's, which nobody keeps
     quantized = replace(quantized, metadata={**quantized.metadata, **told})
     result = Model(lower(quantized), quantized)
     if path is not None:
