@@ -16,7 +16,13 @@ from typing import Any
 
 from intsim.errors import InputError
 
-NOT_THE_USERS = (__file__, "<frozen", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+NOT_THE_USERS = (
+    f"{Path(__file__).parent}/",
+    "<frozen",
+    "<string>",
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+)
 """Where the frames of a traceback start that say nothing about the user's own code."""
 
 
@@ -27,7 +33,7 @@ def call(reference: str, what: str) -> Any:
     raises  InputError, one line, for a reference that does not resolve and for a callable that raises
     """
     function = resolve(reference, what)
-    with _as_input_error(f"{what} {reference}: the call failed"):
+    with as_input_error(f"{what} {reference}: the call failed"):
         return function()
 
 
@@ -39,7 +45,7 @@ def resolve(reference: str, what: str) -> Callable[..., Any]:
     place, _, name = reference.rpartition(":")
     if not place or not name.isidentifier():
         raise InputError(f"{what} {reference!r}: expected path/file.py:callable or package.module:callable")
-    with _as_input_error(f"{what} {reference}: cannot import {place}"):
+    with as_input_error(f"{what} {reference}: cannot import {place}"):
         module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     found = getattr(module, name, None)
     if callable(found):
@@ -85,13 +91,21 @@ def _searched_first(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
+def users_line(error: BaseException) -> str:
+    """The innermost line of the user's own code that raised an error: "resnet.py:41"; "" where there is none."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(NOT_THE_USERS)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
 @contextmanager
-def _as_input_error(where: str) -> Iterator[None]:
-    """Whatever the user's code raises becomes one line with the place in that code."""
+def as_input_error(where: str) -> Iterator[None]:
+    """Whatever the user's code raises becomes one line with the place in that code; an InputError stays as it is."""
     try:
         yield
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(NOT_THE_USERS)]
-        line = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        place = users_line(error)
+        line = f" ({place})" if place else ""
         reason = " ".join(str(error).split()) or "no message"
         raise InputError(f"{where}: {type(error).__name__}: {reason[:200]}{line}") from error

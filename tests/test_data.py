@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,52 @@ def test_tensors_lists_and_several_inputs(from_callable: Callable[[object], Data
     assert [a.dtype for a in data.inputs] == [np.float32, np.uint8] and data.labels is None
 
 
+def test_inputs_alone_have_no_labels(from_callable: Callable[[object], Dataset]) -> None:
+    for images in (IMAGES, Tensor(IMAGES)):
+        data = from_callable(images)
+        np.testing.assert_array_equal(data.inputs[0], IMAGES)
+        assert data.labels is None
+
+
+class Loader:
+    """Gives batches as a DataLoader does: a list for each, which may be read again."""
+
+    def __init__(self, *columns: np.ndarray):
+        self.columns = columns
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        return ([Tensor(column[i : i + 2]) for column in self.columns] for i in range(0, 5, 2))
+
+
+def test_batches_are_read_to_their_end(from_callable: Callable[[object], Dataset]) -> None:
+    images, labels = np.arange(60.0).reshape(5, 3, 2, 2), np.array([4, 3, 2, 1, 0])
+    for loader in (Loader(images, labels), list(Loader(images, labels)), iter(Loader(images, labels))):
+        data = from_callable(loader)
+        np.testing.assert_array_equal(data.inputs[0], images)
+        assert data.labels is not None and data.labels.tolist() == [4, 3, 2, 1, 0]
+    for loader in (Loader(images), (batch for (batch,) in Loader(images))):
+        data = from_callable(loader)
+        np.testing.assert_array_equal(data.inputs[0], images)
+        assert data.labels is None
+    two = from_callable([[[images[:2], images[:2]], labels[:2]], [[images[2:], images[2:]], labels[2:]]])
+    assert [array.shape for array in two.inputs] == [(5, 3, 2, 2)] * 2
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (IMAGES[0], r"expected \(inputs, labels\) from the call, got ndarray"),
         ((IMAGES,), r"got 1 values"),
-        (None, r"got NoneType"),
+        (None, r"expected \(inputs, labels\), inputs alone, or batches of them such as a DataLoader's, got NoneType"),
+        ({"inputs": IMAGES}, r"got dict"),
+        ([], r"list gave no batch: expected at least one"),
+        ([(IMAGES, [0, 1], [0, 1])], r"batch 1: expected \(inputs, labels\) or inputs, got 3 values"),
+        ([{"image": IMAGES}], r"batch 1: expected \(inputs, labels\) or inputs, got dict"),
+        ([IMAGES, IMAGES[..., :1], IMAGES], r"batch 2: has samples of \(3, 2, 1\), the first of \(3, 2, 2\)"),
+        ([IMAGES, (IMAGES, [0, 1]), IMAGES], r"batch 2: has labels, unlike the first"),
+        ([(IMAGES, [0, 1]), IMAGES, IMAGES], r"batch 2: lacks labels, unlike the first"),
+        ((IMAGES[:1] * i for i in (1, np.nan)), r"inputs: .* are NaN or infinite"),
+        (map(int, "1x"), r"batch 1: expected \(inputs, labels\) or inputs, got int"),
+        (map("{:d}".format, "x"), r"reading the batches of map failed: ValueError: "),
         ((np.zeros((0, 3, 2, 2)), None), r"inputs is empty: .* got shape \(0, 3, 2, 2\)"),
         (((), None), r"inputs is empty"),
         ((np.array([1.0, np.nan, np.inf, 1e300]), None), r"inputs: 3 of 4 elements are NaN or infinite, .* at \[1\]"),

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A stage may import the stages of every layer above its own, itself, and no other...
 LAYERS = (
-    ("errors", "dtypes", "references", "progress"),
+    ("errors", "dtypes", "references", "progress", "data"),
     ("arithmetic",),
     ("ir",),
     ("backends", "profiles", "costing", "exporters"),
@@ -23,19 +23,18 @@ LAYERS = (
     ("calibrate", "frontend"),
     ("verification",),
     ("benchmark", "reporting"),
-    ("data", "verbs", "demo", "cli"),
+    ("verbs", "demo", "cli"),
     ("__main__",),
 )
 # ...but for these, within one layer.
 NEIGHBOURS = {
     ("dtypes", "errors"),
     ("references", "errors"),
+    ("data", "errors"),
+    ("data", "references"),
     ("calibrate", "frontend"),
     ("reporting", "benchmark"),
-    ("verbs", "data"),
-    ("demo", "data"),
     ("demo", "verbs"),
-    ("cli", "data"),
     ("cli", "verbs"),
     ("cli", "demo"),
 }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from intsim.backends import load_backend
 from intsim.benchmark.accuracy import float_layers, layer_sqnr, mcnemar
+from intsim.data import check_labels
 from intsim.ir.file import Model
 from intsim.ir.float_graph import FloatGraph
 
@@ -29,11 +30,13 @@ def score(
     returns  top1 of the integers on the native backend; which images they and the network get right, as bits in
              hexadecimal; SQNR of every layer on the first SQNR_IMAGES images; integers of the first VERIFY_IMAGES
              that differ from the PyTorch mirror; whether the model is proved
+    raises   InputError for labels that are none of the model's classes
     """
     from intsim.frontend.execute import as_tensor, run_float
     from intsim.verification import prove, verify
 
     (output,) = model.graph.outputs
+    check_labels(labels, int(model.graph.types[output].shape[1] or 0))
     engine = load_backend("native", model.graph)
     batches = [images[start : start + RUN_IMAGES] for start in range(0, len(images), RUN_IMAGES)]
     found = [engine.run(batch, wanted=(output,))[output].reals.argmax(1) for batch in batches]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,13 @@ from intsim.calibrate import (  # noqa: F401  (register their methods)
 from intsim.calibrate.equalize import equalize
 from intsim.calibrate.finish import finish
 from intsim.calibrate.input_u8 import fold_pixels, pixel_levels
-from intsim.calibrate.method import METHODS, Problem
+from intsim.calibrate.method import METHODS, Problem, method_of
 from intsim.calibrate.observers import check_inputs, observe
-from intsim.calibrate.options import parse_options
 from intsim.calibrate.place import place
 from intsim.calibrate.settings import LayerWidths, Pixels, Settings
 from intsim.calibrate.widths import layer_widths, read_widths
-from intsim.errors import CalibrationError
 from intsim.ir.float_graph import FloatGraph
-from intsim.ir.quantized import QuantizedGraph, Quantizer
+from intsim.ir.quantized import MADE_FROM, QuantizedGraph, Quantizer
 from intsim.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
     Images = Tensor | NDArray[Any]
 
-__all__ = ["METHODS", "LayerWidths", "Pixels", "Settings", "quantize_graph", "read_widths"]
+__all__ = ["METHODS", "LayerWidths", "Pixels", "Settings", "method_of", "quantize_graph", "read_widths"]
 
 
 def quantize_graph(
@@ -55,14 +53,10 @@ def quantize_graph(
     resume    folder in which methods that train keep their state, and from which a stopped one goes on
     raises    CalibrationError for settings, widths or data from which no quantized graph can be made
     """
-    if settings.method not in METHODS:
-        nearest = get_close_matches(settings.method, METHODS, n=1)
-        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        raise CalibrationError(f"no method {settings.method!r}{hint}: there are {', '.join(sorted(METHODS))}")
-    method = METHODS[settings.method]
-    options = parse_options(method.options, settings.options, method.name)
+    method, options = method_of(settings)
     import torch
 
+    made_from = graph.digest()
     tensors = tuple(map(torch.as_tensor, inputs if isinstance(inputs, Sequence) else (inputs,)))
     fixed: dict[str, Quantizer] = {}
     check_inputs(graph, tensors, "float32" if settings.pixels is None else "uint8")
@@ -80,4 +74,5 @@ def quantize_graph(
         from intsim.calibrate.statistics import tune
 
         decision = tune(problem, decision)
-    return finish(placed, decision, settings)
+    quantized = finish(placed, decision, settings)
+    return replace(quantized, metadata={**quantized.metadata, MADE_FROM: made_from})

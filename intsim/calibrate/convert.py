@@ -25,6 +25,7 @@ Trainer = Literal["n2uq", "lsq"]
 Order = Literal["ordinary", "paper"]
 TRAINERS: tuple[str, ...] = get_args(Trainer)
 """What can be trained, by name."""
+ORDERS: tuple[str, ...] = get_args(Order)
 
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = (torch.relu, torch.relu_, F.relu, F.relu_, F.relu6)
@@ -61,7 +62,7 @@ def convert(
     raises                 CalibrationError for a network that torch.fx cannot trace, or without layers to quantize
     """
     one_of("method", method, TRAINERS, CalibrationError)
-    one_of("order", order, get_args(Order), CalibrationError)
+    one_of("order", order, ORDERS, CalibrationError)
     check_bits("weight_bits", weight_bits)
     check_bits("act_bits", act_bits)
     traced = _trace(deepcopy(network))

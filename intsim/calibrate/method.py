@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.calibrate.observers import Observation
-from intsim.calibrate.options import NoOptions
+from intsim.calibrate.options import NoOptions, parse_options
 from intsim.calibrate.place import Placed
 from intsim.calibrate.settings import Settings
 from intsim.calibrate.widths import Widths
+from intsim.errors import CalibrationError, one_of
 from intsim.ir.quantized import Quantizer
 from intsim.ir.types import Value
 from intsim.progress import Progress
@@ -79,6 +80,22 @@ class Method:
 
 METHODS: dict[str, Method] = {}
 """Every calibration method by its name."""
+
+
+def method_of(settings: Settings) -> tuple[Method, Any]:
+    """The method that settings name, and its options.
+
+    raises  CalibrationError, one line: an unknown method, or one that trains; options that it does not have or take
+    """
+    if settings.method not in METHODS:
+        from intsim.calibrate.convert import TRAINERS
+
+        if settings.method in TRAINERS:
+            raise CalibrationError(
+                f"{settings.method} trains the network: use `intsim train --method {settings.method}`"
+            )
+    method = METHODS[one_of("method", settings.method, tuple(sorted(METHODS)), CalibrationError)]
+    return method, parse_options(method.options, settings.options, method.name)
 
 
 def decide(name: str, problem: Problem) -> Decision:

@@ -30,7 +30,7 @@ from intsim.errors import CalibrationError
 SNAPSHOT = 100
 """Iterations between two looks at whether the loss still is one, and two good states."""
 DIVERGED, PATIENCE = 100.0, 20
-"""A loss of so many times the first, for so many iterations, is no training any more."""
+"""A loss of so many times the first, for so many iterations or the last tenth of all, is no training any more."""
 WARM_UP = 20
 """Iterations until the rates are reached: Adam's first steps are full ones however small the gradient."""
 ADVANCES = 100
@@ -234,7 +234,9 @@ def _train(
         results = unit.run(batch, mix)
         loss = sum_of(_distance(y, target[rows], norm) for y, target in zip(results, targets, strict=True))
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]) or min(losses[-PATIENCE:]) > DIVERGED * losses[0] > 0:
+        ended = iteration + 1 == training.iterations
+        patience = min(PATIENCE, -(-len(losses) // 10)) if ended else PATIENCE
+        if not math.isfinite(losses[-1]) or min(losses[-patience:]) > DIVERGED * losses[0] > 0:
             for module, state in zip(modules, good, strict=True):
                 module.load_state_dict(state)
             raise CalibrationError(

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 
 from intsim.backends import load_backend
 from intsim.calibrate.finish import finish
-from intsim.calibrate.method import METHODS, Decision, Problem
+from intsim.calibrate.method import Decision, Problem, method_of
 from intsim.calibrate.observers import check_inputs, observe
-from intsim.calibrate.options import parse_options
 from intsim.calibrate.place import place
 from intsim.calibrate.settings import LayerWidths, Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair
 from intsim.costing.menu import Ranking, Sensitivities
-from intsim.errors import CalibrationError, one_of
+from intsim.data import check_labels
+from intsim.errors import CalibrationError
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.quantized import QuantizedGraph
 from intsim.lower import lower
@@ -64,8 +64,7 @@ class Variants:
         check_inputs(graph, inputs)
         self.graph, self.settings = graph, settings
         self.decisions: dict[int, Decision] = {}
-        method = METHODS[one_of("method", settings.method, tuple(METHODS), CalibrationError)]
-        options = parse_options(method.options, settings.options, method.name)
+        method, options = method_of(settings)
         for width in sorted({BASELINE_BITS, *bits}, reverse=True):
             uniform = replace(settings, weight_bits=width, act_bits=width)
             widths = layer_widths(graph, uniform)
@@ -95,7 +94,7 @@ class Variants:
 class Loss:
     """How far a network's logits are from what they should be, on the calibration data.
 
-    raises  CalibrationError: no logits, or no labels where they are compared with
+    raises  CalibrationError: no logits, or no labels where they are compared with; InputError: labels beyond the logits
     """
 
     def __init__(self, graph: FloatGraph, inputs: tuple[Tensor, ...], labels: NDArray[np.int64] | None, kind: LossKind):
@@ -103,8 +102,10 @@ class Loss:
 
         if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
             raise CalibrationError("a measured loss compares logits: expected a network with one output (N, classes)")
-        if kind == "cross_entropy" and labels is None:
-            raise CalibrationError("cross_entropy compares with labels, and the data has none: measure kl")
+        if kind == "cross_entropy":
+            if labels is None:
+                raise CalibrationError("cross_entropy compares with labels, and the data has none: measure kl")
+            check_labels(labels, int(graph.shapes[graph.outputs[0]][1] or 0))
         self.kind, self.labels = kind, labels
         self.batches = [tuple(t.numpy() for t in batch) for batch in _split(inputs)]
         self.wanted = np.concatenate(

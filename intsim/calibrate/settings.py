@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from typing import Literal, get_args
 
 from intsim.errors import CalibrationError
@@ -14,6 +15,7 @@ Tuning = Literal["none", "batchnorm", "bias", "both"]
 
 BITS = range(2, 9)
 """Widths of weights and activations."""
+LAST_SEED = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Settings:
     pixels           mean and deviation where the graph is to take uint8 pixels
     seed             of everything random
     options          hyper-parameters of the method, as text; the others keep the method's defaults
-    raises           CalibrationError for widths outside 2..8 and unknown kinds
+    raises           CalibrationError for widths outside 2..8, unknown kinds and a seed below 0
     """
 
     method: str = "mse"
@@ -83,6 +85,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("weight_bits", "act_bits", "first_last_bits", "residual_bits"):
             check_bits(name, getattr(self, name))
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed <= LAST_SEED:
+            raise CalibrationError(f"seed: expected a whole number from 0 to {LAST_SEED}, got {self.seed!r}")
         words = {"scales": Scales, "weight_grid": GridKind, "act_grid": GridKind, "tune": Tuning}
         for name, kinds in words.items():
             if getattr(self, name) not in get_args(kinds):

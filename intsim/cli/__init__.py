@@ -66,7 +66,8 @@ def intsim(
     """Runs a neural network exactly as integer hardware would, proves it, and says what it costs.
 
     MODEL is package.module:callable or path/file.py:callable returning an nn.Module. DATA is such a callable returning
-    (inputs, labels), or an .npz file with `inputs` and optionally `labels`.
+    (inputs, labels), inputs alone where no labels are needed, or batches of either, such as a DataLoader, which is read
+    to its end; or an .npz file with `inputs` and optionally `labels`.
     """
 
 

@@ -44,9 +44,13 @@ def quantize(
         str, typer.Option(metavar="float32|u8", help="u8: the model takes pixels, normalized by its first layer.")
     ] = "float32",
     mean: Annotated[
-        str, typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel.")
-    ] = "0",
-    std: Annotated[str, typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel.")] = "1",
+        str | None,
+        typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel; 0 if not given."),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel; 1 if not given."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     options: Annotated[
         list[str] | None,
@@ -98,7 +102,9 @@ def quantize(
         print(f"{output}: {len(macs)} layers, {sum(macs.values()):,} MACs an image, {size:,} bytes")
 
 
-def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+def parse_numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -44,9 +44,13 @@ def train(
         str, typer.Option(metavar="float32|u8", help="u8: the model takes pixels, normalized by its first layer.")
     ] = "float32",
     mean: Annotated[
-        str, typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel.")
-    ] = "0",
-    std: Annotated[str, typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel.")] = "1",
+        str | None,
+        typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel; 0 if not given."),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel; 1 if not given."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
     resume: Annotated[
         Path | None,

@@ -10,7 +10,10 @@ import logging
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -25,8 +28,11 @@ from intsim.frontend.fold_padding import fold_padding
 from intsim.frontend.operators import CONVERTERS, IDENTITIES, WEIGHT_GRIDS, Call, Converted, supported
 from intsim.ir.float_graph import FloatGraph, FloatNode
 from intsim.ir.types import Grid, Shape
+from intsim.references import users_line
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_ON_VALUES = ("data-dependent", "dynamic control flow")
+"""How torch.export calls Python that looks at values."""
 
 
 def capture(model: nn.Module, *examples: Tensor) -> FloatGraph:
@@ -54,13 +60,20 @@ def _export(model: nn.Module, examples: tuple[Tensor, ...]) -> ExportedProgram:
     pairs = tuple(torch.zeros((2, *e.shape[1:]), dtype=torch.float32) for e in examples)
     modes = {module: module.training for module in model.modules()}
     try:
-        with warnings.catch_warnings(), _Quiet("torch"):
+        with warnings.catch_warnings(), _Quiet("torch"), redirect_stderr(StringIO()):  # it prints what it traced, too
             warnings.simplefilter("ignore")
             return torch.export.export(model.eval(), pairs, dynamic_shapes=tuple({0: batch} for _ in pairs))
     except Exception as error:  # torch.export raises many types; each becomes one line
+        place = users_line(error)
+        where = f"{type(model).__name__}{f' ({place})' if place else ''}"
         reason = " ".join(str(error).split())
+        if any(words in reason.lower() for words in _ON_VALUES):
+            raise CaptureError(
+                f"{where}: an `if`, a loop or an index on values is not supported: an integer graph runs the same "
+                "operators on every input; decide outside the network, or by operators alone"
+            ) from None
         raise CaptureError(
-            f"torch.export cannot trace {type(model).__name__}: {type(error).__name__}: {reason[:200]}"
+            f"torch.export cannot trace {where}: {type(error).__name__}: {shorten(reason, 200, placeholder=' ..')}"
         ) from None
     finally:
         for module, training in modes.items():

@@ -59,6 +59,8 @@ def save(path: str | Path, model: Model) -> None:
 def load(path: str | Path) -> Model:
     """Read a model. FileFormatError, with the path, for anything but a well-formed one of this format version."""
     path = Path(path)
+    if path.is_dir():
+        raise FileFormatError(f"{path}: is a folder, expected an .intsim file")
     try:
         with _as_file_error(path), safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)

@@ -1,8 +1,8 @@
 """What a user can do: one function for each command, with the same arguments.
 
 A model is an .intsim file, by its path, or what `quantize` and `load` return. Data is a reference (see intsim.data),
-(inputs, labels) or a Dataset. Whatever is wrong with an argument raises an IntsimError, and no verb leaves a
-half-written file.
+(inputs, labels), inputs alone where no labels are needed, or batches of either, such as a DataLoader, which are read to
+their end. Whatever is wrong with an argument raises an IntsimError, and no verb leaves a half-written file.
 """
 
 from intsim.ir.file import Model, load

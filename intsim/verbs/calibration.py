@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, save
 from intsim.ir.graph import Graph
+from intsim.ir.quantized import MADE_FROM
 from intsim.progress import Progress, silent
-from intsim.verbs.arguments import Data, captured, dataset_of, needs_torch, writable
+from intsim.verbs.arguments import (
+    Data,
+    captured,
+    dataset_of,
+    needs_torch,
+    option_texts,
+    pixels_of,
+    state_folder,
+    writable,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +48,8 @@ def quantize(
     tune: str = "none",
     profile: str = "torch",
     input: str = "float32",
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     seed: int = 0,
     options: Mapping[str, object] | None = None,
     resume: str | Path | None = None,
@@ -59,7 +69,8 @@ def quantize(
     weight_grid      symmetric: zero point 0; asymmetric: one zero point for each scale
     equalize         a scale for each channel that a depthwise layer reads, within its weights' scales
     tune             after the method: batchnorm (scales and biases), bias, both or none
-    input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer
+    input            float32, or u8: the graph takes pixels, and (p / 255 - mean) / std folds into the first layer; mean
+                     and std are 0 and 1 unless given
     options          hyper-parameters of the method: those of `intsim methods`, the others by default
     resume           folder in which methods that train keep their state, and from which a stopped one goes on
     output           .intsim file to write
@@ -67,14 +78,13 @@ def quantize(
     raises           InputError, CaptureError, CalibrationError or LoweringError, each with the layer that it is about
     """
     needs_torch("quantize")
-    from intsim.calibrate import quantize_graph
-    from intsim.calibrate.settings import Pixels, Settings
+    from intsim.calibrate import method_of, quantize_graph
+    from intsim.calibrate.settings import Settings
     from intsim.calibrate.widths import read_widths
     from intsim.frontend.execute import as_tensor
     from intsim.lower import lower
 
     one_of("profile", profile, ("torch",))
-    one_of("input", input, ("float32", "u8"))
     settings = Settings(
         method=method,
         weight_bits=weight_bits,
@@ -86,16 +96,16 @@ def quantize(
         weight_grid=cast("GridKind", weight_grid),
         equalize=equalize,
         tune=cast("Tuning", tune),
-        pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
+        pixels=pixels_of(input, mean, std),
         seed=seed,
-        options={name: str(value) for name, value in (options or {}).items()},
+        options=option_texts(options),
     )
+    method_of(settings)  # mistakes in it are found before PyTorch exports the network
     path = None if output is None else writable(output)
+    folder = None if resume is None else state_folder(resume)
     images = dataset_of(data).inputs
     graph = captured(model, images)
-    quantized = quantize_graph(
-        graph, tuple(map(as_tensor, images)), settings, progress, None if resume is None else Path(resume)
-    )
+    quantized = quantize_graph(graph, tuple(map(as_tensor, images)), settings, progress, folder)
     result = Model(lower(quantized, inspect), quantized)
     if path is not None:
         save(path, result)
@@ -120,8 +130,8 @@ def train(
     first_last_bits: int = 8,
     residual_bits: int = 8,
     input: str = "float32",
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     seed: int = 0,
     resume: str | Path | None = None,
     output: str | Path | None = None,
@@ -129,7 +139,8 @@ def train(
 ) -> Model:
     """Train a network at few bits to say what it says in floating point, and turn it into integers.
 
-    model, scales, input, mean, std   as `quantize` takes them
+    model, input, mean, std           as `quantize` takes them
+    scales                            multiplier or threshold
     data                              images to train on; the first 1,000 calibrate what is not trained: the residual
                                       stream, and the first and the last layer
     method                            n2uq or lsq
@@ -144,8 +155,8 @@ def train(
 
     from intsim.calibrate import quantize_graph
     from intsim.calibrate.batches import Batches
-    from intsim.calibrate.convert import convert
-    from intsim.calibrate.settings import Pixels, Settings
+    from intsim.calibrate.convert import ORDERS, TRAINERS, convert
+    from intsim.calibrate.settings import Settings
     from intsim.calibrate.train import Schedule
     from intsim.calibrate.train import train as train_student
     from intsim.frontend.capture import capture
@@ -153,33 +164,39 @@ def train(
     from intsim.frontend.reference import load_model
     from intsim.lower import lower
 
-    one_of("input", input, ("float32", "u8"))
     settings = Settings(
         weight_bits=weight_bits,
         act_bits=act_bits,
         scales=cast("Scales", scales),
         first_last_bits=first_last_bits,
         residual_bits=residual_bits,
-        pixels=Pixels(tuple(mean), tuple(std)) if input == "u8" else None,
+        pixels=pixels_of(input, mean, std),
         seed=seed,
     )
+    one_of("method", method, TRAINERS)
+    one_of("order", order, ORDERS)
+    one_of("scales", scales, ("multiplier", "threshold"))  # what is learned is no power of two
     schedule = Schedule(epochs, learning_rate, slower)
     path = None if output is None else writable(output)
-    state = None
-    if resume is not None:
-        Path(resume).mkdir(exist_ok=True)
-        state = Path(resume) / "training.pt"
-    images = tuple(map(as_tensor, dataset_of(data).inputs))
+    folder = None if resume is None else state_folder(resume)
+    inputs = dataset_of(data).inputs
+    images = tuple(map(as_tensor, inputs))
     if len(images) != 1:
         raise InputError(f"train: expected a network with one input, the data has {len(images)}")
+    batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
     teacher = load_model(model) if isinstance(model, str) else model
+    original = captured(teacher, inputs)  # refuses what it cannot be trained on, or turned into integers
     torch.manual_seed(seed)
     student = convert(teacher, weight_bits, act_bits, cast("Any", method), rprelu, cast("Any", order))
-    batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
+    state = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = folder / "training.pt"
     train_student(student, teacher, batches, schedule, state, progress)
     graph = capture(student, images[0][:2].float())
     quantized = quantize_graph(graph, images[0][:IMAGES_TO_CALIBRATE_ON], settings, progress)
     told = {"method": method, "epochs": str(epochs), "learning_rate": str(learning_rate), "augment": str(augment)}
+    told[MADE_FROM] = original.digest()  # not the student's, which nobody keeps
     quantized = replace(quantized, metadata={**quantized.metadata, **told})
     result = Model(lower(quantized), quantized)
     if path is not None:

@@ -14,7 +14,18 @@ from intsim.data import Dataset
 from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, write_atomically
 from intsim.progress import Progress, silent
-from intsim.verbs.arguments import Data, as_model, as_target, captured, dataset_of, is_topology, needs_torch, writable
+from intsim.verbs.arguments import (
+    Data,
+    as_model,
+    as_target,
+    captured,
+    dataset_of,
+    is_topology,
+    needs_torch,
+    option_texts,
+    state_folder,
+    writable,
+)
 from intsim.verbs.execution import run
 
 if TYPE_CHECKING:
@@ -90,6 +101,7 @@ def menu(
     seed            of everything random
     """
     needs_torch("allocate")
+    from intsim.calibrate import method_of
     from intsim.calibrate.allocation import Measurement, allocatable, meeting_layers
     from intsim.calibrate.settings import Settings, check_bits
     from intsim.costing import Pair, layers_of, menu_of, resident_layers
@@ -100,23 +112,23 @@ def menu(
     one_of("loss", loss, ("noise", "kl", "cross_entropy"))
     if ranked and loss == "noise":
         raise InputError("only measured losses can be ranked: choose the loss kl or cross_entropy")
-    dataset = dataset_of(data)
-    graph = captured(model, dataset.inputs)
     pairs = [Pair(*pair) for pair in product(bits, repeat=2)]
-    texts = {name: str(value) for name, value in (options or {}).items()}
     settings = Settings(
         method,
         first_last_bits=first_last_bits,
         residual_bits=residual_bits,
         weight_grid=cast("GridKind", weight_grid),
         seed=seed,
-        options=texts,
+        options=option_texts(options),
     )
-    folder = None if sensitivities is None else Path(sensitivities)
+    method_of(settings)  # mistakes in it are found before PyTorch exports the network
+    machine = as_target(target)
+    folder = None if sensitivities is None else state_folder(sensitivities)
+    dataset = dataset_of(data)
+    graph = captured(model, dataset.inputs)
     measurement = None if loss == "noise" else Measurement(cast("Any", loss), dataset.labels, folder, ranked)
     network = allocatable(graph, tuple(map(as_tensor, dataset.inputs)), pairs, settings, measurement, progress)
     ties = [[name for name in group if name in network.sensitivities] for group in meeting_layers(graph)] if tie else []
-    machine = as_target(target)
     # What stays on the chip at 8 bits stays there at fewer; what then fits too is not counted.
     layers = resident_layers(layers_of(network.graph), network.graph, machine, batch)
     choices = menu_of(layers, network.sensitivities, machine, array=array, batch=batch, ties=ties)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.backends import load_backend
-from intsim.data import Dataset
+from intsim.data import Dataset, check_labels
 from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, write_atomically
 from intsim.ir.graph import Graph
@@ -77,6 +77,7 @@ def evaluate(
         raise InputError(f"DATA {dataset.source}: has no labels, and accuracy needs them")
     if scores.rank != 2:
         raise InputError(f"'{graph.outputs[0]}': accuracy needs one score for each class, the output is {scores}")
+    check_labels(labels, int(scores.shape[1] or 0))
     batches = _batches(graph, dataset, backend, threads, graph.outputs[:1], progress)
     best = np.concatenate([batch[graph.outputs[0]].reals.argmax(1) for batch in batches])
     return Accuracy(int(np.count_nonzero(best == labels)), len(labels))

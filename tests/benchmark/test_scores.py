@@ -13,6 +13,7 @@ from torch import nn
 
 from intsim.backends import load_backend
 from intsim.benchmark.scores import print_table, score
+from intsim.errors import InputError
 from intsim.frontend.capture import capture
 from intsim.verbs import quantize
 
@@ -23,7 +24,7 @@ def test_a_network_is_scored_image_by_image() -> None:
     images = torch.randn(150, 1, 8, 8)
     with torch.no_grad():
         labels = network(images).argmax(1)
-    labels[:30] = 3  # no class: nobody gets these right
+    labels[:30] = (labels[:30] + 1) % 3  # wrong
     model = quantize(network, (images, labels), weight_bits=8, act_bits=8)
     scored = score(model, capture(network, images[:2]), images.numpy(), labels.numpy())
     (output,) = model.graph.outputs
@@ -35,6 +36,8 @@ def test_a_network_is_scored_image_by_image() -> None:
     assert (scored["images"], scored["verified_images"], scored["mismatches"], scored["proved"]) == (150, 100, 0, True)
     assert set(scored["sqnr_db"]) == {"0", "3"}
     json.dumps(scored)
+    with pytest.raises(InputError, match=r"labels: 3 at \[7\], expected 0..2: the network has 3 outputs"):
+        score(model, capture(network, images[:2]), images.numpy(), np.where(np.arange(150) == 7, 3, labels.numpy()))
 
 
 def run_of(right: int, **changed: Any) -> dict[str, Any]:

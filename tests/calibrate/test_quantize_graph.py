@@ -104,7 +104,7 @@ def test_progress_reaches_its_total() -> None:
 
 
 def test_an_unknown_method_suggests_one() -> None:
-    with pytest.raises(CalibrationError, match=r"no method 'msee' \(did you mean 'mse'\?\): there are .*minmax, mse"):
+    with pytest.raises(CalibrationError, match=r"method 'msee': expected .*minmax or mse.*; did you mean 'mse'\?"):
         quantize_graph(residual_network(), torch.zeros(1, 3, 4, 4), Settings("msee"))
 
 

@@ -268,6 +268,13 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_state(graph: FloatGraph,
     assert not (tmp_path / "state.safetensors").exists()
 
 
+@pytest.mark.parametrize("iterations", [5, 20])
+def test_a_loss_that_diverges_within_a_short_training_is_found(graph: FloatGraph, iterations: int) -> None:
+    options = {"iterations": str(iterations), "weight_rate": "1e6"}
+    with pytest.raises(CalibrationError, match=f"after {iterations - 1} iterations; lower the learning rates"):
+        calibrated(graph, "adaquant", options)
+
+
 def test_units_are_checked_before_training(graph: FloatGraph) -> None:
     with pytest.raises(CalibrationError, match="'fc' is in none"):
         calibrated(graph, "uwc", QUICK | {"units": "stem,a+b+c"})

@@ -16,7 +16,7 @@ from intsim.calibrate.sensitivity import Loss, Measurements, Variants, measure_s
 from intsim.calibrate.settings import LayerWidths
 from intsim.costing import Pair, allocate, layers_of, menu_of
 from intsim.costing.budget import Budget
-from intsim.errors import CalibrationError
+from intsim.errors import CalibrationError, InputError
 from intsim.frontend.execute import run_float
 from intsim.frontend.mirror import Mirror
 from intsim.ir.float_graph import FloatGraph
@@ -164,6 +164,8 @@ def test_tau_is_that_of_the_orders(table: dict[str, dict[tuple[int, int], float]
 def test_what_cannot_be_measured_is_one_line(images: torch.Tensor) -> None:
     with pytest.raises(CalibrationError, match="cross_entropy compares with labels"):
         Loss(network(), (images,), None, "cross_entropy")
+    with pytest.raises(InputError, match=r"labels: 5 at \[59\], expected 0..4: the network has 5 outputs"):
+        Loss(network(), (images,), np.arange(60) // 59 * 5, "cross_entropy")
     net = Network(x=(2, 4, 4))
     with pytest.raises(CalibrationError, match="one output"):
         Loss(net.graph(net.conv("conv", "x", 3)), (torch.randn(4, 2, 4, 4),), None, "kl")

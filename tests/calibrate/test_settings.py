@@ -26,6 +26,12 @@ def test_unknown_kinds_are_refused(name: str) -> None:
         Settings(**{name: "round"})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 32, 0.5, "1"])
+def test_seeds_are_whole_numbers_from_0(seed: Any) -> None:
+    with pytest.raises(CalibrationError, match=f"seed: expected a whole number from 0 to 4294967295, got {seed!r}"):
+        Settings(seed=seed)
+
+
 @pytest.mark.parametrize(("mean", "std"), [((), (1.0,)), ((0.5,), ()), ((0.5,), (0.0,)), ((0.5,), (float("nan"),))])
 def test_deviations_are_positive(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     with pytest.raises(CalibrationError, match="positive deviations"):

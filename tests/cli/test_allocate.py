@@ -98,6 +98,8 @@ def test_what_nothing_meets_is_status_1_and_no_file(intsim, tmp_path):
         (("--budget", "size=300"), "no unit"),
         (("--loss", "klu"), "did you mean 'kl'"),
         (("--loss", "kl", "--method", "mes"), "did you mean 'mse'"),
+        (("--seed", "-1"), "seed: expected a whole number from 0"),
+        (("--sensitivities", __file__), "is a file, expected a folder"),
         (("--budget", "size=0.5", "--budget", "size=0.6"), "two budgets for size"),
         (("--minimise", "area"), "measure 'area': expected loss or cycles"),
         (("--bits", "2,x"), "--bits 2,x: expected whole numbers"),

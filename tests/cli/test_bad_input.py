@@ -74,7 +74,9 @@ def test_a_file_that_is_no_model(intsim, model, data, tmp_path, command, spoil):
         "prove": ("-o", tmp_path / "proof.json"),
         "verify": ("--data", data),
     }
-    assert str(model) in intsim(command, model, *arguments.get(command, ())).complaint
+    complaint = intsim(command, model, *arguments.get(command, ())).complaint
+    assert str(model) in complaint
+    assert (f"{model}: is a folder, expected an .intsim file" in complaint) == (spoil is a_folder)
     assert contents(tmp_path) == before
 
 

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+import intsim as package
+from intsim.errors import InputError
 from intsim.ir.file import load
 
 ZOO = '''
@@ -230,6 +232,10 @@ def test_widths_come_from_a_file(quantize, tmp_path):
         ("net", "images", ("--profile", "torsh"), "did you mean 'torch'"),
         ("net", "images", ("--input", "float"), "did you mean 'float32'"),
         ("net", "images", ("--mean", "a,b"), "--mean"),
+        ("net", "images", ("--mean", "0"), "mean: belongs to pixels"),
+        ("net", "images", ("--std", "0.5"), "std: belongs to pixels"),
+        ("net", "images", ("--seed", -1), "seed: expected a whole number from 0"),
+        ("net", "images", ("-o", "/proc/model.intsim"), "/proc/model.intsim: nothing can be written to /proc"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(quantize, tmp_path, model, data, options, message):
@@ -253,3 +259,27 @@ def test_an_interruption_leaves_no_file(quantize, tmp_path, monkeypatch):
     before = sorted(tmp_path.iterdir())
     assert quantize().status == 130
     assert [path.name for path in sorted(tmp_path.iterdir())] == [path.name for path in before]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--method", "adaqaunt"), "did you mean 'adaquant'"),
+        (("--method", "n2uq"), "n2uq trains the network: use `intsim train --method n2uq`"),
+        (("--method", "adaquant", "--set", "iteration=5"), "did you mean 'iterations'"),
+        (("--method", "adaquant", "--set", "iterations=many"), "expected a whole number, got 'many'"),
+        (("--method", "adaquant", "--set", "batch=0"), "batch: expected at least 1, got 0"),
+        (("--method", "adaquant", "--resume", "zoo.py"), "zoo.py: is a file, expected a folder"),
+        (("--method", "adaquant", "--resume", "zoo.py/state"), "zoo.py is a file, expected a folder"),
+    ],
+)
+def test_mistakes_in_options_are_found_before_the_model_is_made(quantize, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in quantize("raises", "images", *options).complaint
+
+
+def test_options_are_a_mapping():
+    with pytest.raises(
+        InputError, match=r"options: expected a mapping such as {'iterations': 500}, got 'iterations=3'"
+    ):
+        package.quantize("absent.py:net", "absent.py:images", options="iterations=3")

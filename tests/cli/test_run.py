@@ -64,6 +64,15 @@ def test_eval_needs_labels(intsim, model, data):
     assert "no labels" in intsim("eval", model, "--data", data).complaint
 
 
+@pytest.mark.parametrize("label", [5, 1002, -1])
+def test_labels_are_classes_of_the_network(intsim, model, data, label):
+    with np.load(data) as archive:
+        labels = np.where(np.arange(7) < 2, archive["labels"], label)
+        np.savez(data, inputs=archive["inputs"], labels=labels)
+    complaint = intsim("eval", model, "--data", data).complaint
+    assert f"labels: {label} at [2], expected 0..4: the network has 5 outputs" in complaint
+
+
 @pytest.mark.parametrize("name", ["natve", "cuda"])
 def test_an_unknown_backend_names_those_there_are(intsim, model, data, name):
     complaint = intsim("eval", model, "--data", data, "--backend", name).complaint

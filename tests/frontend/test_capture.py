@@ -127,7 +127,12 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     "layer norm": (nn.LayerNorm(9), "layer_norm.*supported: .*conv2d"),
     "a product of two tensors": (Lambda(lambda net, x: x * x.flip(1)), "flip"),
     "squaring": (Lambda(lambda net, x: x * x), "mul.*product of two computed tensors"),
-    "data-dependent control flow": (Lambda(branches), "torch.export cannot trace Lambda"),
+    "data-dependent control flow": (Lambda(branches), r"^Lambda \(test_capture.py:\d+\): an `if`, a loop or an index"),
+    "an index on values": (Lambda(lambda net, x: x[:, : int(x.sum())]), r"^Lambda \(test_capture.py:\d+\): an `if`"),
+    "an operator that raises": (
+        Lambda(lambda net, x: x.view(7)),
+        r"cannot trace Lambda \(test_capture.py:\d+\): Run",
+    ),
     "reflection": (nn.ReflectionPad2d(1), "padding by reflect|reflection"),
     "padding with ones": (nn.ConstantPad2d(1, 1.0), "padding with 1.0"),
     "bilinear upsampling": (Lambda(lambda net, x: F.interpolate(x, scale_factor=2, mode="bilinear")), "bilinear"),
@@ -141,7 +146,7 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_has_no_integer_meaning_is_refused_in_one_line(name):
+def test_what_has_no_integer_meaning_is_refused_in_one_line(name, capfd):
     model, message = REFUSED[name]
     if "NaN" in name:
         with torch.no_grad():
@@ -149,6 +154,7 @@ def test_what_has_no_integer_meaning_is_refused_in_one_line(name):
     with pytest.raises(CaptureError, match=message) as error:
         capture(model, torch.zeros(2, 6, 9, 9))
     assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_no_module_is_refused():
