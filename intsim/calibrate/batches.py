@@ -19,12 +19,14 @@ class Batches:
 
     images   (N, C, H, W) float32, or uint8 with `pixels`, whose mean and deviation make floats of them
     augment  flip half of the images, and shift each by up to 4 pixels, zeros coming in at the border
-    raises   CalibrationError for fewer images than a batch has, or of another type
+    raises   CalibrationError for fewer images than a batch has, or of another type, and for a batch of none
     """
 
     def __init__(
         self, images: Tensor, size: int, *, augment: bool = False, pixels: Pixels | None = None, seed: int = 0
     ):
+        if size < 1:
+            raise CalibrationError(f"batch: expected at least 1, got {size}")
         kind = torch.float32 if pixels is None else torch.uint8
         if images.dtype != kind:
             wanted, got = (str(t).removeprefix("torch.") for t in (kind, images.dtype))

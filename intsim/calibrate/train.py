@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from intsim.calibrate.convert import fit
 from intsim.calibrate.lsq import StepQuantizer, StepWeight
 from intsim.calibrate.n2uq import ThresholdQuantizer
+from intsim.calibrate.training_options import check_counts
 from intsim.errors import CalibrationError
 from intsim.progress import Progress, silent
 
@@ -40,8 +41,10 @@ class Schedule:
     slower: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or not self.learning_rate > 0 or not self.slower > 0:
-            raise CalibrationError(f"training: expected epochs, a learning rate and 'slower' above 0, got {self}")
+        check_counts(self, 1, "epochs")
+        for name in ("learning_rate", "slower"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise CalibrationError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
 
 class Loader(Protocol):

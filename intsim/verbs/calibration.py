@@ -138,7 +138,8 @@ def train(
 ) -> Model:
     """Train a network at few bits to say what it says in floating point, and turn it into integers.
 
-    model, scales, input, mean, std   as `quantize` takes them
+    model, input, mean, std           as `quantize` takes them
+    scales                            multiplier or threshold
     data                              images to train on; the first 1,000 calibrate what is not trained: the residual
                                       stream, and the first and the last layer
     method                            n2uq or lsq
@@ -173,16 +174,19 @@ def train(
     )
     one_of("method", method, TRAINERS)
     one_of("order", order, ORDERS)
+    one_of("scales", scales, ("multiplier", "threshold"))  # what is learned is no power of two
     schedule = Schedule(epochs, learning_rate, slower)
     path = None if output is None else writable(output)
     folder = None if resume is None else state_folder(resume)
-    images = tuple(map(as_tensor, dataset_of(data).inputs))
+    inputs = dataset_of(data).inputs
+    images = tuple(map(as_tensor, inputs))
     if len(images) != 1:
         raise InputError(f"train: expected a network with one input, the data has {len(images)}")
+    batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
     teacher = load_model(model) if isinstance(model, str) else model
+    captured(teacher, inputs)  # refuses what it cannot be trained on, or turned into integers
     torch.manual_seed(seed)
     student = convert(teacher, weight_bits, act_bits, cast("Any", method), rprelu, cast("Any", order))
-    batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
     state = None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

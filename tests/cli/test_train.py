@@ -36,6 +36,22 @@ def loader():
     return DataLoader(TensorDataset(*map(torch.from_numpy, floats())), batch_size=24)
 
 
+def grey():
+    images, labels = pixels()
+    return images[:, :1], labels
+
+
+def not_finite():
+    network = net()
+    with torch.no_grad():
+        network[2].weight[0, 0, 0, :2] = torch.nan
+    return network
+
+
+def double():
+    return net().double()
+
+
 def single():
     return nn.Linear(8, 3)
 """
@@ -68,9 +84,15 @@ def test_training_gives_a_file_that_verify_and_prove_accept(intsim, method):
         (["zoo.py:single"], "expected layers between the first and the last"),
         (["zoo.py:net", "--batch", "100"], "64 images do not fill a batch of 100"),
         (["zoo.py:net", "--method", "n3uq"], "method 'n3uq': expected n2uq or lsq; did you mean 'n2uq'?"),
-        (["zoo.py:net", "--epochs", "0"], "expected epochs, a learning rate and 'slower' above 0"),
+        (["zoo.py:net", "--epochs", "0"], "epochs: expected at least 1, got 0"),
+        (["zoo.py:net", "--learning-rate", "nan"], "learning_rate: expected a number above 0, got nan"),
+        (["zoo.py:net", "--batch", "0"], "batch: expected at least 1, got 0"),
         (["zoo.py:net", "--seed", "-1"], "seed: expected a whole number from 0"),
+        (["zoo.py:net", "--scales", "pow2"], "scales 'pow2': expected multiplier or threshold"),
         (["zoo.py:net", "--resume", "zoo.py"], "zoo.py: is a file, expected a folder"),
+        (["zoo.py:not_finite"], "'2.weight': 2 of 144 weights are NaN or infinite"),
+        (["zoo.py:double"], "torch.export cannot trace Sequential"),
+        (["zoo.py:net", "--data", "zoo.py:grey"], "to have 3 channels, but got 1 channels"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(intsim, options, message):
