@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from intsim.calibrate.place import place
 from intsim.calibrate.settings import LayerWidths, Pixels, Settings
 from intsim.calibrate.widths import layer_widths, read_widths
 from intsim.ir.float_graph import FloatGraph
-from intsim.ir.quantized import QuantizedGraph, Quantizer
+from intsim.ir.quantized import MADE_FROM, QuantizedGraph, Quantizer
 from intsim.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def quantize_graph(
     method, options = method_of(settings)
     import torch
 
+    made_from = graph.digest()
     tensors = tuple(map(torch.as_tensor, inputs if isinstance(inputs, Sequence) else (inputs,)))
     fixed: dict[str, Quantizer] = {}
     check_inputs(graph, tensors, "float32" if settings.pixels is None else "uint8")
@@ -72,4 +74,5 @@ def quantize_graph(
         from intsim.calibrate.statistics import tune
 
         decision = tune(problem, decision)
-    return finish(placed, decision, settings)
+    quantized = finish(placed, decision, settings)
+    return replace(quantized, metadata={**quantized.metadata, MADE_FROM: made_from})

@@ -14,7 +14,8 @@ def verify(
     file: File,
     data: Data,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="The network that the file was made from: refuses another one.")
+        str | None,
+        typer.Option(metavar="MODEL", help="The float network the file was made from: refuses one with other weights."),
     ] = None,
     sample: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images that the reference runs on; the others run on all.")

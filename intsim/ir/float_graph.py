@@ -36,6 +36,7 @@ quantizes itself have a `grid`. Biases, factors and slopes apply along axis 1 (t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -122,6 +123,15 @@ class FloatGraph:
     def weighted(self) -> tuple[FloatNode, ...]:
         """The layers that have weights, in order."""
         return tuple(node for node in self.nodes if node.op in ("conv2d", "linear"))
+
+    def digest(self) -> str:
+        """What tells the network from others of its shapes: of the weights, biases and other arrays of every node."""
+        found = hashlib.sha256()
+        for node in self.nodes:
+            for name, array in node.arrays.items():
+                found.update(f"{node.name}.{name} {array.shape}".encode())
+                found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()[:32]
 
     def with_nodes(self, nodes: tuple[FloatNode, ...]) -> FloatGraph:
         return replace(self, nodes=nodes)

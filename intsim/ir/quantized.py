@@ -19,6 +19,9 @@ from intsim.ir.chain import Chain
 from intsim.ir.float_graph import MOVEMENTS, FloatGraph
 from intsim.ir.types import Grid, Value
 
+MADE_FROM = "network"
+"""Of the metadata: the digest of the float network that a user knows the graph by."""
+
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:

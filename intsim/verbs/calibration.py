@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from intsim.errors import InputError, one_of
 from intsim.ir.file import Model, save
 from intsim.ir.graph import Graph
+from intsim.ir.quantized import MADE_FROM
 from intsim.progress import Progress, silent
 from intsim.verbs.arguments import (
     Data,
@@ -184,7 +185,7 @@ def train(
         raise InputError(f"train: expected a network with one input, the data has {len(images)}")
     batches = Batches(images[0], batch, augment=augment, pixels=settings.pixels, seed=seed)
     teacher = load_model(model) if isinstance(model, str) else model
-    captured(teacher, inputs)  # refuses what it cannot be trained on, or turned into integers
+    original = captured(teacher, inputs)  # refuses what it cannot be trained on, or turned into integers
     torch.manual_seed(seed)
     student = convert(teacher, weight_bits, act_bits, cast("Any", method), rprelu, cast("Any", order))
     state = None
@@ -195,6 +196,7 @@ def train(
     graph = capture(student, images[0][:2].float())
     quantized = quantize_graph(graph, images[0][:IMAGES_TO_CALIBRATE_ON], settings, progress)
     told = {"method": method, "epochs": str(epochs), "learning_rate": str(learning_rate), "augment": str(augment)}
+    told[MADE_FROM] = original.digest()  # not the student's, which nobody keeps
     quantized = replace(quantized, metadata={**quantized.metadata, **told})
     result = Model(lower(quantized), quantized)
     if path is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from intsim.errors import InputError
 from intsim.ir.file import Model, write_atomically
+from intsim.ir.quantized import MADE_FROM
 from intsim.progress import Progress, silent
 from intsim.verbs.arguments import Data, as_model, captured, dataset_of, needs_torch, writable
 
@@ -29,7 +30,8 @@ def verify(
 ) -> Report:
     """Check the three claims of bit-exactness on data, layer by layer; `Report.bit_exact` speaks of the first two.
 
-    float_model  the network that the model was made from: another one is refused
+    float_model  the network that the model was made from, for `train` the one before training: one with other layers,
+                 weights or biases is refused
     sample       images that the reference backend runs on, which is slow; all others run on everything
     """
     from intsim.verification import verify as verify_model
@@ -56,7 +58,10 @@ def prove(model: str | Path | Model, *, output: str | Path | None = None, progre
 
 
 def expect_made_from(model: Model, network: FloatGraph) -> None:
-    """InputError unless the network has the layers with weights that the model has."""
+    """InputError unless the network has the layers that the model has, and the weights and biases it was made from.
+
+    A file that does not say from which weights it was made is compared by its layers' names and shapes alone.
+    """
     layers = {} if model.quantized is None else model.quantized.weights
     ours = {name: layer.weight.codes.shape for name, layer in layers.items()}
     theirs = {node.name: node.arrays["weight"].shape for node in network.weighted}
@@ -64,3 +69,7 @@ def expect_made_from(model: Model, network: FloatGraph) -> None:
         if ours.get(name) != theirs.get(name):
             found = f"{ours.get(name, 'absent')} in the file, {theirs.get(name, 'absent')} in the network"
             raise InputError(f"the file was not made from this network: weight of '{name}' is {found}")
+    if model.graph.metadata.get(MADE_FROM) not in (None, network.digest()):
+        raise InputError(
+            "the file was not made from this network: its layers are alike, but their weights or biases differ"
+        )

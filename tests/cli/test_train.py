@@ -52,6 +52,13 @@ def double():
     return net().double()
 
 
+def other():
+    network = net()
+    with torch.no_grad():
+        network[0].bias[1] += 1e-3
+    return network
+
+
 def single():
     return nn.Linear(8, 3)
 """
@@ -106,7 +113,10 @@ def test_means_belong_to_pixels(intsim):
     assert "mean: belongs to pixels" in complaint
 
 
-def test_a_loaders_batches_are_trained_on(intsim):
+def test_a_loaders_batches_are_trained_on_and_the_network_before_training_is_known(intsim):
     options = ["--epochs", "1", "--batch", "16", "--resume", "new/state"]
     assert intsim("train", "zoo.py:net", "--data", "zoo.py:loader", "-o", "m.intsim", *options).status == 0
     assert Path("new/state/training.pt").exists()
+    assert intsim("verify", "m.intsim", "--data", "zoo.py:loader", "--model", "zoo.py:net").status == 0
+    complaint = intsim("verify", "m.intsim", "--data", "zoo.py:loader", "--model", "zoo.py:other").complaint
+    assert "weights or biases differ" in complaint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ import intsim as package
 from intsim.data import as_dataset
 from intsim.errors import InputError
 from intsim.ir.file import Model, save
+from intsim.ir.quantized import MADE_FROM
 from intsim.ir.types import Value
 
 
@@ -88,6 +90,20 @@ def test_the_network_of_a_file_is_told_from_another(quantized, network, images):
     other = nn.Sequential(*list(network)[:-1], nn.Linear(36, 6))
     with pytest.raises(InputError, match=r"'5' is \(5, 36\) in the file, \(6, 36\) in the network"):
         package.verify(quantized, images, float_model=other)
+    for change in ("weight", "bias"):
+        other = deepcopy(network)
+        with torch.no_grad():
+            getattr(other[2], change)[1] *= 1.001
+        with pytest.raises(InputError, match="its layers are alike, but their weights or biases differ"):
+            package.verify(quantized, images, float_model=other)
+
+
+def test_a_file_that_does_not_say_what_it_was_made_from_is_known_by_its_layers(quantized, network, images):
+    metadata = {name: text for name, text in quantized.graph.metadata.items() if name != MADE_FROM}
+    old = Model(replace(quantized.graph, metadata=metadata), quantized.quantized)
+    other = deepcopy(network)
+    nn.init.ones_(other[2].weight)
+    assert package.verify(old, images, float_model=other, sample=4).bit_exact
 
 
 def test_data_may_be_arrays_tensors_or_a_data_set(quantized, images):
