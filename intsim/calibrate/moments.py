@@ -113,11 +113,11 @@ def moments_of(
 
 
 def _on_the_way(placed: Placed, quantizers: Mapping[str, Quantizer], name: str) -> list[Quantizer]:
-    """The quantizers between a result and what layers read of it, in order; the network's own have rounded already."""
+    """Those between a result and what layers read of it, in order; the network's own have rounded already."""
     found: list[Quantizer] = []
     node = placed.graph.by_name.get(name)
     while node is not None and node.op in MOVEMENTS | {"quantize"}:
-        if node.op == "quantize" and node.name not in placed.fixed:
+        if node.name in quantizers:
             found.insert(0, quantizers[node.name])
         node = placed.graph.by_name.get(node.inputs[0])
     return found

@@ -182,9 +182,10 @@ def test_gamma_survives_folding() -> None:
     assert all("gamma" not in node.arrays for node in graph.nodes if node.op == "affine")
 
 
+@pytest.mark.parametrize("start", ["mse", "least_squares"])
 @pytest.mark.parametrize("exponents", ["learned", "fixed"])
-def test_every_scale_is_a_power_of_two(exponents: Literal["learned", "fixed"]) -> None:
-    quantized = small(exponents=exponents)
+def test_every_scale_is_a_power_of_two(exponents: Literal["learned", "fixed"], start: str) -> None:
+    quantized = small(exponents=exponents, start=start)
     grids = [quantizer.grid for quantizer in quantized.quantizers.values()]
     grids += [record.weight.type.integer for record in quantized.weights.values()]
     assert all(grid.scale.power_of_two for grid in grids)
