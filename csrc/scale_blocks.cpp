@@ -7,7 +7,6 @@
 
 #include "check.h"
 #include "even_thresholds.h"
-#include "portable.h"
 
 namespace intsim {
 namespace {
