@@ -11,7 +11,7 @@ else away is a proof: of the best choice there is, or that there is none.
 The first sweeps leave away what promises least, which finds a choice to beat. What they do not prove goes to HiGHS, and
 its answer to the last sweep. Only where that one has to leave something away too, the answer is that of HiGHS: it keeps
 all limits exactly, and what is better and keeps them HiGHS would have had to lose without presolve, in limits wider
-than its tolerance. Twenty layers in three limits are proven in less than a second; fifty in three may not be.
+than its tolerance. Twenty layers in three limits are proven in about a second; fifty in three may stay open.
 """
 
 from __future__ import annotations
