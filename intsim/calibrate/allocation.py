@@ -33,7 +33,7 @@ class Measurement:
 
     kind     kl or cross_entropy
     labels   of the calibration data, for cross_entropy
-    folder   where measured losses are kept
+    folder   where measured losses are kept, and the state of methods that train: a stopped run goes on
     ranked   random allocations that are measured too, for how well the losses rank them
     """
 
@@ -77,21 +77,19 @@ def allocatable(
     check_inputs(graph, inputs)
     weighted = graph.weighted
     ends = {node.name for node in weighted[:1] + weighted[-1:]}
+    plain = replace(settings, method="minmax", options={})  # no calibration: only its types count
+    lowered = lower(quantize_graph(graph, inputs, plain, progress))
     if measurement is not None:
-        pairs = list(pairs)
-        loss = Loss(graph, inputs, measurement.labels, measurement.kind)
-        variants = Variants(graph, inputs, settings, {bits for pair in pairs for bits in pair}, progress)
+        loss, folder = Loss(graph, inputs, measurement.labels, measurement.kind), measurement.folder
+        variants = Variants(graph, inputs, settings, progress, folder)
         names = [node.name for node in weighted if node.name not in ends]
-        table = measure_sensitivities(variants, loss, names, pairs, measurement.folder, progress)
+        table = measure_sensitivities(variants, loss, names, pairs, folder, progress)
         ranking = None
         if measurement.ranked:
-            ranking = rank_allocations(variants, loss, table, measurement.ranked, settings.seed, progress)
-        return Allocatable(lower(variants.quantized({})), table, ranking)
-    settings = replace(settings, method="minmax", options={})  # no calibration: only its types count
-    widths = layer_widths(graph, settings)
-    placed = place(graph, widths, settings)
-    observations = observe(placed, inputs, settings.seed, progress)
-    lowered = lower(quantize_graph(graph, inputs, settings, progress))
+            ranking = rank_allocations(variants, loss, table, measurement.ranked, settings.seed, folder, progress)
+        return Allocatable(lowered, table, ranking)
+    placed = place(graph, layer_widths(graph, plain), plain)
+    observations = observe(placed, inputs, plain.seed, progress)
     free = [layer for layer in layers_of(lowered) if layer.name not in ends]
     weights = {node.name: node.arrays["weight"] for node in weighted}
     read = {node.name: _observed(placed, node.name, observations).sample for node in weighted}

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,14 +25,14 @@ from intsim.backends import load_backend
 from intsim.calibrate.finish import finish
 from intsim.calibrate.method import Decision, Problem, method_of
 from intsim.calibrate.observers import check_inputs, observe
-from intsim.calibrate.place import place
+from intsim.calibrate.place import Placed, place
 from intsim.calibrate.settings import LayerWidths, Settings
 from intsim.calibrate.widths import layer_widths
 from intsim.costing import Pair
 from intsim.costing.menu import Ranking, Sensitivities
 from intsim.data import check_labels
 from intsim.errors import CalibrationError
-from intsim.ir.float_graph import FloatGraph
+from intsim.ir.float_graph import MOVEMENTS, FloatGraph
 from intsim.ir.quantized import QuantizedGraph
 from intsim.lower import lower
 from intsim.progress import Progress, silent
@@ -47,10 +48,11 @@ IMAGES_AT_ONCE = 125
 
 
 class Variants:
-    """One network at any widths, calibrated at a few.
+    """One network at any widths, calibrated once at each when it is first needed.
 
-    settings  general widths of 8 bits, the method and its options
-    bits      widths that layers may have, besides 8
+    settings  general widths of 8 bits, the method and its options; a method that can take layers in parallel does so
+              unless they say otherwise, for the layers of a network come from calibrations of different widths
+    resume    folder in which methods that train keep their state, apart for each network, data, settings and width
     """
 
     def __init__(
@@ -58,37 +60,91 @@ class Variants:
         graph: FloatGraph,
         inputs: tuple[Tensor, ...],
         settings: Settings,
-        bits: Iterable[int],
         progress: Progress = silent,
+        resume: Path | None = None,
     ):
         check_inputs(graph, inputs)
-        self.graph, self.settings = graph, settings
+        self.graph, self.inputs, self.progress, self.resume = graph, inputs, progress, resume
+        method, _ = method_of(settings)
+        modes = {"mode": "parallel"} if any(field.name == "mode" for field in fields(method.options)) else {}
+        self.settings = replace(settings, options={**modes, **settings.options})
+        self.method, self.options = method_of(self.settings)
+        self.placements: dict[int, Placed] = {}
         self.decisions: dict[int, Decision] = {}
-        method, options = method_of(settings)
-        for width in sorted({BASELINE_BITS, *bits}, reverse=True):
-            uniform = replace(settings, weight_bits=width, act_bits=width)
-            widths = layer_widths(graph, uniform)
-            placed = place(graph, widths, uniform)
-            observations = observe(placed, inputs, uniform.seed, progress)
-            problem = Problem(placed, widths, observations, inputs, uniform, progress)
-            self.decisions[width] = method.decide(problem, options)
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of everything that decides a network, besides its widths."""
+        digest = hashlib.sha256(repr(self.settings).encode())
+        for node in self.graph.nodes:
+            digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)} {node.grid}".encode())
+            for array in node.arrays.values():
+                digest.update(array.tobytes())
+        for tensor in self.inputs:
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()[:32]
 
     def quantized(self, widths: Mapping[str, LayerWidths]) -> QuantizedGraph:
-        """The network with these layers at these widths, which are among `bits`, and the others at 8 bits."""
+        """The network with these layers at these widths, and the others at 8 bits."""
         settings = replace(self.settings, widths=widths)
         placed = place(self.graph, layer_widths(self.graph, settings), settings)
-        # A quantize node has its value and its type in its name, so it is the same node in every placement.
-        known = {
-            name: quantizer for decision in self.decisions.values() for name, quantizer in decision.quantizers.items()
+        quantizers = {
+            name: self._decision(self._reading_width(placed.graph, name, widths)).quantizers[name]
+            for name in placed.elements
         }
         weights, biases = {}, {}
         for node in self.graph.weighted:
             own = widths.get(node.name)
-            decision = self.decisions[own.weight_bits if own and own.weight_bits else BASELINE_BITS]
+            decision = self._decision(own.weight_bits if own and own.weight_bits else BASELINE_BITS)
             weights[node.name] = decision.weights[node.name]
             if node.name in decision.biases:
                 biases[node.name] = decision.biases[node.name]
-        return finish(placed, Decision({name: known[name] for name in placed.elements}, weights, biases), settings)
+        return finish(placed, Decision(quantizers, weights, biases), settings)
+
+    def _reading_width(self, placed: FloatGraph, quantizer: str, widths: Mapping[str, LayerWidths]) -> int:
+        """The width whose decision a quantizer comes from: the widest of the layers that read its codes.
+
+        What others read, such as additions, is as at 8 bits. A quantize node has its value and its type in its name, so
+        it is the same node in every placement that has it; a stream has it at all widths, with a grid for each.
+        """
+
+        def of(layer: str) -> int:
+            own = widths.get(layer)
+            return own.act_bits if own and own.act_bits else BASELINE_BITS
+
+        def read_at(value: str) -> set[int]:
+            found = {BASELINE_BITS} if value in placed.outputs else set()
+            for node in placed.consumers.get(value, ()):
+                if node.op in MOVEMENTS:
+                    found |= read_at(node.name)
+                else:
+                    found.add(of(node.name))
+            return found
+
+        own = read_at(quantizer)
+        candidates = [*sorted(own, reverse=True), *sorted({BASELINE_BITS, *map(of, widths)}, reverse=True)]
+        return next(width for width in candidates if quantizer in self._placed(width).elements)
+
+    def _uniform(self, width: int) -> Settings:
+        return replace(self.settings, weight_bits=width, act_bits=width)
+
+    def _placed(self, width: int) -> Placed:
+        if width not in self.placements:
+            uniform = self._uniform(width)
+            self.placements[width] = place(self.graph, layer_widths(self.graph, uniform), uniform)
+        return self.placements[width]
+
+    def _decision(self, width: int) -> Decision:
+        """What the method decides at one width everywhere."""
+        if width not in self.decisions:
+            uniform, placed = self._uniform(width), self._placed(width)
+            observations = observe(placed, self.inputs, uniform.seed, self.progress)
+            resume = None if self.resume is None else self.resume / f"{self.key}.{width}bit"
+            problem = Problem(
+                placed, layer_widths(self.graph, uniform), observations, self.inputs, uniform, self.progress, resume
+            )
+            self.decisions[width] = self.method.decide(problem, self.options)
+        return self.decisions[width]
 
 
 class Loss:
@@ -136,32 +192,25 @@ def measure_sensitivities(
     folder   keeps every measurement as it comes: a stopped run goes on, another allocation needs none
     """
     pairs = list(pairs)
-    cache = Measurements(folder, variants, loss)
-
-    def measured(layer: str, pair: Pair) -> float:
-        known = cache.get(layer, pair)
-        return (
-            known
-            if known is not None
-            else cache.put(layer, pair, loss(variants.quantized({layer: LayerWidths(*pair)})))
-        )
-
+    measured = Measurements(folder, variants, loss)
     eight = Pair(BASELINE_BITS, BASELINE_BITS)
-    baseline = measured(layers[0], eight) if layers else 0.0
+    baseline = measured({}) if layers else 0.0
     table: dict[str, dict[tuple[int, int], float]] = {}
     for done, layer in enumerate(layers, start=1):
-        rises = {pair: 0.0 if pair == eight else measured(layer, pair) - baseline for pair in pairs}
+        rises = {pair: 0.0 if pair == eight else measured({layer: pair}) - baseline for pair in pairs}
         table[layer] = {pair: max(rise, 0.0) for pair, rise in rises.items()}
         progress("measuring", done, len(layers))
     return table
 
 
 def rank_allocations(
-    variants: Variants, loss: Loss, table: Sensitivities, count: int, seed: int = 0, progress: Progress = silent
-) -> Ranking:
+    variants: Variants, loss: Loss, table: Sensitivities, count: int, seed: int = 0, folder: Path | None = None,
+    progress: Progress = silent,
+) -> Ranking:  # fmt: skip
     """Measure random allocations, and compare their order with that of what the table predicts for them.
 
     table   of `measure_sensitivities`; each layer draws one of its pairs, all alike probable
+    folder  keeps every measurement, beside those of single layers
     Exact:  an allocation's predicted loss is the sum of its layers' rises; tau-b
     Source: Kendall 1938
     """
@@ -169,41 +218,52 @@ def rank_allocations(
 
     if count < 2:
         raise CalibrationError(f"an order needs at least 2 allocations, got {count}")
-    random = np.random.default_rng(seed)
+    random, losses = np.random.default_rng(seed), Measurements(folder, variants, loss)
     predicted, measured = [], []
     for done in range(1, count + 1):
-        drawn = {layer: list(pairs)[random.integers(len(pairs))] for layer, pairs in table.items()}
+        drawn = {layer: Pair(*list(pairs)[random.integers(len(pairs))]) for layer, pairs in table.items()}
         predicted.append(sum(table[layer][pair] for layer, pair in drawn.items()))
-        measured.append(loss(variants.quantized({layer: LayerWidths(*pair) for layer, pair in drawn.items()})))
+        measured.append(losses(drawn))
         progress("measuring random allocations", done, count)
     found = kendalltau(predicted, measured)
     return Ranking(count, float(found.statistic), float(found.pvalue))
 
 
 class Measurements:
-    """A folder of measured losses, one file for each network with its data, method and measure; one line for each."""
+    """Losses of networks by their widths, in a folder if there is one, from which they are taken when known.
+
+    It has one file for each network with its data, method and measure, and in it one line for each loss.
+    """
 
     def __init__(self, folder: Path | None, variants: Variants, loss: Loss):
+        self.variants, self.loss = variants, loss
         self.path = None if folder is None else folder / f"{_key(variants, loss)}.jsonl"
-        self.known: dict[tuple[str, int, int], float] = {}
+        self.known: dict[frozenset[tuple[str, Pair]], float] = {}
         if self.path is not None and self.path.exists():
-            for line in self.path.read_text("utf-8").splitlines():
+            text = self.path.read_text("utf-8")
+            for line in text.splitlines():
                 try:
-                    layer, weight_bits, act_bits, value = json.loads(line)
+                    widths, value = json.loads(line)
                 except ValueError:
                     continue  # the line at which a run was stopped
-                self.known[layer, weight_bits, act_bits] = value
+                self.known[frozenset((layer, Pair(*pair)) for layer, pair in widths.items())] = value
+            if text and not text.endswith("\n"):
+                self._append("\n")
 
-    def get(self, layer: str, pair: Pair) -> float | None:
-        return self.known.get((layer, *pair))
+    def __call__(self, widths: Mapping[str, Pair]) -> float:
+        """The loss with these layers at these widths, and the others at 8 bits."""
+        key = frozenset(widths.items())
+        if key not in self.known:
+            named = {layer: LayerWidths(*pair) for layer, pair in widths.items()}
+            self.known[key] = self.loss(self.variants.quantized(named))
+            self._append(json.dumps([widths, self.known[key]]) + "\n")
+        return self.known[key]
 
-    def put(self, layer: str, pair: Pair, value: float) -> float:
-        self.known[layer, pair.weight_bits, pair.act_bits] = value
+    def _append(self, text: str) -> None:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([layer, *pair, value]) + "\n")
-        return value
+                file.write(text)
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -218,13 +278,9 @@ def _split(inputs: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _key(variants: Variants, loss: Loss) -> str:
-    """A digest of everything that decides a measurement, besides the layer and its widths."""
-    digest = hashlib.sha256(f"{variants.settings!r} {loss.kind}".encode())
+    """A digest of everything that decides a measurement, besides the widths."""
+    digest = hashlib.sha256(f"{variants.key} {loss.kind}".encode())
     digest.update(b"" if loss.labels is None else loss.labels.tobytes())
-    for node in variants.graph.nodes:
-        digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)}".encode())
-        for array in node.arrays.values():
-            digest.update(array.tobytes())
     for batch in loss.batches:
         for array in batch:
             digest.update(array.tobytes())

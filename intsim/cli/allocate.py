@@ -138,7 +138,8 @@ def _print(best: Allocation) -> None:
     uniform = best.uniform_cost
     costs = ((name, amount, uniform[name], amount / (uniform[name] or 1)) for name, amount in best.cost.items())
     print_table(("cost", "allocated", "8/8 bits", "fraction"), costs)
-    print(f"  predicted loss {best.predicted_loss:.6g}, proven optimal")
+    optimal = "proven optimal" if best.proven else "the least that HiGHS found, not proven optimal"
+    print(f"  predicted loss {best.predicted_loss:.6g}, {optimal}")
 
 
 def _print_front(front: list[Allocation], cost: Measure) -> None:

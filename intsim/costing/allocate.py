@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,22 +24,32 @@ Choice = tuple[Option, ...]
 """One option for each unit of a menu, in order."""
 
 
+class _Least(NamedTuple):
+    """A choice, and whether no other is proven to be less."""
+
+    choice: Choice
+    proven: bool
+
+
 def allocate(menu: Menu, budgets: Iterable[Budget | str] = (), minimise: Measure = "loss") -> Allocation:
-    """The widths with the least predicted loss, or the least of another measure, within all budgets: proven optimal.
+    """The widths with the least predicted loss, or the least of another measure, within all budgets.
+
+    Budgets are kept exactly, and that nothing is better is proven exactly; for networks of fifty layers and more in
+    several budgets it may rest on HiGHS instead, and `proven` says so (`integer_program.py`).
 
     `allocate(menu, ["loss=3.5"], "energy")` is the dual: the least energy that loses at most 3.5. Where nothing keeps
     all budgets, the allocation that comes nearest: all but one are kept, and that one is missed by the smallest factor;
     where even that is impossible, all but that one are dropped.
-    raises   CostError: a budget that is none, or two for one measure
+    raises   CostError: a budget that is none, or two for one measure; layers and budgets too many to solve
     """
     limits = _limits(menu, budgets)
     found = _least(menu, minimise, limits)
     if found is not None:
-        return _allocation(menu, found, limits)
+        return _allocation(menu, found.choice, limits, found.proven)
     others = {name: {other: limits[other] for other in limits if other != name} for name in limits}
     candidates = [best for name in limits if (best := _least(menu, name, others[name])) is not None]
     candidates = candidates or [best for name in limits if (best := _least(menu, name, {})) is not None]
-    return min((_allocation(menu, best, limits) for best in candidates), key=_missed_by)
+    return min((_allocation(menu, best.choice, limits, best.proven) for best in candidates), key=_missed_by)
 
 
 def pareto(menu: Menu, cost: Measure, points: int = 100) -> list[Allocation]:
@@ -73,7 +84,7 @@ def _curve(unit: Unit, cost: Measure) -> Curve:
     return Curve(np.array(costs), np.array(losses))
 
 
-def _least(menu: Menu, minimise: Measure, limits: Limits) -> Choice | None:
+def _least(menu: Menu, minimise: Measure, limits: Limits) -> _Least | None:
     """The choice with the least of a measure within limits; None where there is none."""
     if minimise == "peak":
         return _least_peak(menu, limits)
@@ -84,15 +95,15 @@ def _least(menu: Menu, minimise: Measure, limits: Limits) -> Choice | None:
     flat = [option.amounts for options in groups for option in options]
     rows = [Limit([amounts[name] for amounts in flat], limits[name]) for name in summed]
     picked = pick([len(options) for options in groups], [amounts[minimise] for amounts in flat], rows)
-    return None if picked is None else _chosen(groups, picked)
+    return None if picked is None else _Least(_chosen(groups, picked.positions), picked.proven)
 
 
-def _least_peak(menu: Menu, limits: Limits) -> Choice | None:
+def _least_peak(menu: Menu, limits: Limits) -> _Least | None:
     """The peak is that of one option: the smallest of them that leaves a choice, by bisection."""
     peaks = sorted({option.amounts["peak"] for unit in menu.units for option in unit.options})
     peaks = [peak for peak in peaks if peak <= limits.get("peak", peak)]
 
-    def choice(peak: Fraction) -> Choice | None:
+    def choice(peak: Fraction) -> _Least | None:
         return _least(menu, "loss", {**limits, "peak": peak})
 
     first = bisect_left(peaks, True, key=lambda peak: choice(peak) is not None)
@@ -118,13 +129,13 @@ def _chosen(groups: Sequence[Sequence[Option]], picked: Sequence[int]) -> Choice
     return tuple(options[position] for options, position in zip(groups, picked, strict=True))
 
 
-def _allocation(menu: Menu, choice: Choice, limits: Limits) -> Allocation:
+def _allocation(menu: Menu, choice: Choice, limits: Limits, proven: bool = True) -> Allocation:
     """The widths that a choice means, with its amounts added up again."""
     pairs = {name: option.pair for unit, option in zip(menu.units, choice, strict=True) for name in unit.layers}
     amounts = total(option.amounts for option in choice)
     kept = all(amounts[name] <= limit for name, limit in limits.items())
     bits = {name: pairs[name] for name in menu.layers}
-    return Allocation(bits, amounts, menu.uniform, limits, "optimal" if kept else "infeasible")
+    return Allocation(bits, amounts, menu.uniform, limits, "optimal" if kept else "infeasible", proven)
 
 
 def _missed_by(allocation: Allocation) -> Fraction:

@@ -30,8 +30,9 @@ class Allocation:
     amounts   of loss and every cost, exact
     uniform   the costs at 8 bits everywhere
     limits    the budgets, absolute
-    status    optimal: proven, nothing better keeps the limits; infeasible: nothing keeps them, and this comes nearest,
-              missing one limit alone by as small a factor as possible
+    status    optimal: nothing better keeps the limits; infeasible: nothing keeps them, and this comes nearest, missing
+              one limit alone by as small a factor as possible
+    proven    whether that is proven exactly, or HiGHS' answer
     """
 
     bits: Mapping[str, Pair]
@@ -39,6 +40,7 @@ class Allocation:
     uniform: Mapping[Measure, Fraction]
     limits: Limits
     status: Literal["optimal", "infeasible"]
+    proven: bool = True
 
     @property
     def predicted_loss(self) -> float:
@@ -72,6 +74,7 @@ class Allocation:
         """The JSON document of `intsim allocate`; units stand in the names."""
         document: dict[str, object] = {
             "status": self.status,
+            "proven": self.proven,
             "bits": {name: list(pair) for name, pair in self.bits.items()},
             "predicted_loss": self.predicted_loss,
             "cost": self.cost,

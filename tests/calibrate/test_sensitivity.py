@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from intsim.calibrate import Settings, quantize_graph
+from intsim.calibrate import METHODS, Settings, quantize_graph
+from intsim.calibrate.allocation import Measurement, allocatable
+from intsim.calibrate.method import Decision, Problem
 from intsim.calibrate.sensitivity import Loss, Measurements, Variants, measure_sensitivities, rank_allocations
 from intsim.calibrate.settings import LayerWidths
 from intsim.costing import Pair, allocate, layers_of, menu_of
@@ -21,6 +24,7 @@ from intsim.frontend.execute import run_float
 from intsim.frontend.mirror import Mirror
 from intsim.ir.float_graph import FloatGraph
 from intsim.ir.quantized import QuantizedGraph
+from intsim.ir.types import Grid
 from intsim.lower import lower
 from tests.calibrate.networks import Network
 
@@ -58,7 +62,7 @@ def images() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def variants(images: torch.Tensor) -> Variants:
-    return Variants(network(), (images,), Settings(), (2, 4))
+    return Variants(network(), (images,), Settings())
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +79,33 @@ def table(variants: Variants, loss: Loss) -> dict[str, dict[tuple[int, int], flo
 def test_a_variant_is_what_a_calibration_at_its_widths_makes(images: torch.Tensor, scales: str) -> None:
     """For a method that looks at one tensor at a time."""
     settings = Settings(method="minmax", scales=scales)  # type: ignore[arg-type]
-    variants = Variants(network(), (images,), settings, (2, 4))
+    variants = Variants(network(), (images,), settings)
     widths = {"conv0": LayerWidths(2, 4), "conv3": LayerWidths(4, 2), "conv4": LayerWidths(8, 2)}
     ours = variants.quantized(widths)
     theirs = quantize_graph(network(), images, Settings(method="minmax", scales=scales, widths=widths))  # type: ignore[arg-type]
     ours_out, theirs_out = (Mirror(q).run(images) for q in (ours, theirs))
     assert ours_out.keys() == theirs_out.keys()
     assert all((ours_out[name] == theirs_out[name]).all() for name in ours_out)
+
+
+TRAINED = {"iterations": "20", "mode": "parallel"}
+TWO = {"weight_bits": 2, "act_bits": 2}
+
+
+def grids(quantized: QuantizedGraph) -> dict[str, Grid]:
+    return {name: quantizer.grid for name, quantizer in quantized.quantizers.items()}
+
+
+@pytest.mark.parametrize("fewer", [{"residual_bits": 6}, {"first_last_bits": 6}])
+def test_a_network_has_the_grids_that_were_trained_at_its_widths(images: torch.Tensor, fewer: dict[str, int]) -> None:
+    """Whatever else was measured before: a stream of 6 bits has one name at all widths, and a grid for each."""
+    settings = Settings(method="adaquant", options=TRAINED, **fewer)  # type: ignore[arg-type]
+    variants = Variants(network(), (images,), settings)
+    mixed, eight = (variants.quantized(widths) for widths in ({"conv0": LayerWidths(2, 2)}, {}))
+    two, own = (grids(quantize_graph(network(), images, replace(settings, **at))) for at in (TWO, {}))  # type: ignore[arg-type]
+    assert any(two[name] != own[name] for name in two.keys() & own.keys())
+    assert grids(eight) == own
+    assert grids(mixed) == own | {"stem.relu.u2": two["stem.relu.u2"]}
 
 
 def test_losses_are_those_of_pytorch(images: torch.Tensor, variants: Variants) -> None:
@@ -113,9 +137,49 @@ def test_a_stopped_measurement_goes_on(variants: Variants, loss: Loss, tmp_path:
     assert counting.calls == len(lines) - 5
 
 
+@pytest.fixture
+def calibrated(monkeypatch: pytest.MonkeyPatch) -> list[Problem]:
+    """The problems that adaquant is given."""
+    problems: list[Problem] = []
+    real = METHODS["adaquant"]
+
+    def decide(problem: Problem, options: object) -> Decision:
+        problems.append(problem)
+        return real.decide(problem, options)
+
+    monkeypatch.setitem(METHODS, "adaquant", replace(real, decide=decide))
+    return problems
+
+
+def test_what_is_kept_needs_no_calibration(calibrated: list[Problem], images: torch.Tensor, tmp_path: Path) -> None:
+    """Neither the table nor the ranking; and each width that is needed is calibrated once."""
+    settings = Settings(method="adaquant", options=TRAINED)
+    pairs = [Pair(8, 8), Pair(4, 8), Pair(8, 4)]
+    measurement = Measurement("kl", folder=tmp_path, ranked=5)
+    first = allocatable(network(), (images,), pairs, settings, measurement)
+    assert [problem.settings.weight_bits for problem in calibrated] == [8, 4]
+    calibrated.clear()
+    second = allocatable(network(), (images,), pairs, settings, measurement)
+    assert not calibrated
+    assert (second.sensitivities, second.ranking) == (first.sensitivities, first.ranking)
+
+
+def test_a_stopped_calibration_goes_on(calibrated: list[Problem], images: torch.Tensor, tmp_path: Path) -> None:
+    """Each width's from a folder of its own, that of other settings from another."""
+    everywhere = {layer: LayerWidths(4, 4) for layer in LAYERS}
+    for seed in (0, 1):
+        settings = Settings(method="adaquant", options=TRAINED, seed=seed)
+        full, again = (Variants(network(), (images,), settings, resume=tmp_path).quantized(everywhere) for _ in "ab")
+        assert grids(full) == grids(again)
+    folders = {problem.resume for problem in calibrated}
+    assert len(calibrated) == 8
+    assert folders == {state.parent for state in tmp_path.glob("*/state.safetensors")}
+    assert len(folders) == 4
+
+
 def test_another_measure_or_method_has_a_file_of_its_own(images: torch.Tensor, loss: Loss, tmp_path: Path) -> None:
-    first = Variants(network(), (images,), Settings(), ())
-    second = Variants(network(), (images,), Settings(method="minmax"), ())
+    first = Variants(network(), (images,), Settings())
+    second = Variants(network(), (images,), Settings(method="minmax"))
     labelled = Loss(network(), (images,), np.zeros(60, np.int64), "cross_entropy")
     paths = {Measurements(tmp_path, v, measure).path for v in (first, second) for measure in (loss, labelled)}
     assert len(paths) == 4
@@ -170,4 +234,10 @@ def test_what_cannot_be_measured_is_one_line(images: torch.Tensor) -> None:
     with pytest.raises(CalibrationError, match="one output"):
         Loss(net.graph(net.conv("conv", "x", 3)), (torch.randn(4, 2, 4, 4),), None, "kl")
     with pytest.raises(CalibrationError, match="did you mean 'mse'"):
-        Variants(network(), (images,), Settings(method="mes"), ())
+        Variants(network(), (images,), Settings(method="mes"))
+
+
+def test_methods_take_layers_in_parallel_unless_options_say_otherwise(images: torch.Tensor) -> None:
+    for given, mode in (({}, "parallel"), ({"mode": "sequential"}, "sequential")):
+        assert Variants(network(), (images,), Settings(method="adaquant", options=given)).options.mode == mode
+    assert Variants(network(), (images,), Settings(method="mse")).settings.options == {}
