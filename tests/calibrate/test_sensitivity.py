@@ -88,7 +88,7 @@ def test_a_variant_is_what_a_calibration_at_its_widths_makes(images: torch.Tenso
     assert all((ours_out[name] == theirs_out[name]).all() for name in ours_out)
 
 
-TRAINED = {"iterations": "20", "mode": "parallel"}
+TRAINED = {"iterations": "20", "mode": "sequential"}
 TWO = {"weight_bits": 2, "act_bits": 2}
 
 
