@@ -111,12 +111,13 @@ def fit_layer(node: FloatNode, start: Value, read: Moments, problem: Problem) ->
 def fit(weight: NDArray[np.floating], start: Value, read: Moments, settings: Settings) -> Value:
     """The weights (O, ...) of a layer on grids near those of `start`, with no larger error of its results than there.
 
-    Exact:  least e = d C d' with d = w* - w^ for every output (Moments.wanted), C the covariance of what it reads, over
+    Exact:  least e = d C d' with d = w* - w^ for every output (moments.py), C the covariance of what it reads, over
             codes (descend), zero points and scales, or exponents beside that of `start`; one grid for all outputs stays
             as it is
     """
     grid = start.type.integer
-    element, x, covariance = grid.element, read.wanted(_grouped(weight, read)), read.covariance
+    element, ridge = grid.element, read.ridge(_grouped(weight, read))
+    x, covariance = read.whole.wanted(_grouped(weight, read), ridge), read.whole.covariance(ridge)
     scales, zeros = (np.broadcast_to(a, len(weight)).reshape(x.shape[:2]) for a in (grid.scale.array, grid.zero_point))
     best = descend(x, Rows(scales, zeros), element, covariance)
     if len(grid.scale) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,31 +21,28 @@ if TYPE_CHECKING:
 
 POSITIONS = 512
 """Positions of each image's results that are looked at."""
-RIDGE = 0.01
-"""What the covariance's diagonal gets added, as a share of its mean: calibration data leave some directions out."""
+RIDGES = (0.01, 0.1, 1.0)
+"""What the covariance's diagonal gets added, as a share of its mean: what serves images best that it has not seen.
+
+Few images leave directions out: MobileNetV2 at 4/4 bits, layer after layer on 200 of them, has 57.7 % with 0.01
+everywhere, and 64.7 % with 0.2.
+"""
 
 
 class Moments:
-    """Moments of what the outputs of a layer read, added up: x in the float network, and x^ once it is rounded.
+    """Moments of what the outputs of a layer read: x in the float network, and x^ once it is rounded.
 
-    real_sums, sums  float64 (G, K): of each of the K inputs x, x^ of an output, in each of G groups
-    cross, gram      float64 (G, K, K): of products x_k x^_l, and x^_k x^_l
+    They are kept for two halves of the images, so that one can say what the other promises too much.
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        self.real_sums: NDArray[np.float64] = np.zeros(())
-        self.sums: NDArray[np.float64] = np.zeros(())
-        self.cross: NDArray[np.float64] = np.zeros(())
-        self.gram: NDArray[np.float64] = np.zeros(())
+        self.halves = (_Sums(), _Sums())
+        self.images = 0
 
     def add(self, reals: NDArray[np.float64], rounded: NDArray[np.float64]) -> None:
-        """Both (G, n, K)."""
-        self.count += reals.shape[1]
-        self.real_sums = self.real_sums + reals.sum(axis=1)
-        self.sums = self.sums + rounded.sum(axis=1)
-        self.cross = self.cross + reals.swapaxes(1, 2) @ rounded
-        self.gram = self.gram + rounded.swapaxes(1, 2) @ rounded
+        """Of an image what n outputs read, both (G, n, K): K inputs of an output, in each of G groups."""
+        self.halves[self.images % 2].add(reals, rounded)
+        self.images += 1
 
     def look(self, node: FloatNode, reals: Tensor, rounded: Tensor, generator: Generator) -> None:
         """Add what a layer reads of images (N, ...), at POSITIONS of its results in each, drawn by the generator."""
@@ -53,36 +51,84 @@ class Moments:
         for pair in zip(reals, rounded, strict=True):
             self.add(*_rows(node, torch.stack(pair), generator))
 
+    @cached_property
+    def whole(self) -> _Sums:
+        """Of all images, once they are added."""
+        return self.halves[0] + self.halves[1]
+
     @property
     def shape(self) -> tuple[int, int]:
         """G and K."""
-        groups, size = self.sums.shape
+        groups, size = self.whole.rounded.shape
         return groups, size
 
-    @property
-    def covariance(self) -> NDArray[np.float64]:
+    def ridge(self, weights: NDArray[np.float64]) -> float:
+        """That of RIDGES with which the weights (G, R, K) wanted by one half err least on the other."""
+        one, other = self.halves
+        if not one.count or not other.count:
+            return RIDGES[0]
+
+        def error(ridge: float) -> float:
+            return sum(by.error(weights, of.wanted(weights, ridge)) for of, by in ((one, other), (other, one)))
+
+        return min(RIDGES, key=error)
+
+    def bias(self, weights: NDArray[np.float64], rounded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What (G, R) results of `rounded` weights on x^ lack on the average to those of `weights` on x."""
+        sums = np.einsum("grk,gk->gr", weights, self.whole.reals) - np.einsum("grk,gk->gr", rounded, self.whole.rounded)
+        return sums / self.whole.count
+
+
+class _Sums:
+    """Over what was added.
+
+    reals, rounded  float64 (G, K): of x and of x^
+    cross, gram     float64 (G, K, K): of products x_k x^_l, and x^_k x^_l
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reals: NDArray[np.float64] = np.zeros(())
+        self.rounded: NDArray[np.float64] = np.zeros(())
+        self.cross: NDArray[np.float64] = np.zeros(())
+        self.gram: NDArray[np.float64] = np.zeros(())
+
+    def add(self, reals: NDArray[np.float64], rounded: NDArray[np.float64]) -> None:
+        self.count += reals.shape[1]
+        self.reals = self.reals + reals.sum(axis=1)
+        self.rounded = self.rounded + rounded.sum(axis=1)
+        self.cross = self.cross + reals.swapaxes(1, 2) @ rounded
+        self.gram = self.gram + rounded.swapaxes(1, 2) @ rounded
+
+    def __add__(self, other: _Sums) -> _Sums:
+        both = _Sums()
+        for name in vars(both):
+            setattr(both, name, getattr(self, name) + getattr(other, name))
+        return both
+
+    def covariance(self, ridge: float) -> NDArray[np.float64]:
         """float64 (G, K, K), of x^ with the ridge: positive definite, or the identity where nothing ever differs."""
-        covariance = self._centered(self.gram, self.sums)
+        covariance = self._centered(self.gram, self.rounded)
         size = covariance.shape[1]
         level = np.trace(covariance, axis1=1, axis2=2) / size
         level = np.where(level > 0, level, level.max() if level.max() > 0 else 1.0)
-        return covariance + RIDGE * level[:, None, None] * np.eye(size)
+        return covariance + ridge * level[:, None, None] * np.eye(size)
 
-    def wanted(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def wanted(self, weights: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
         """The real weights (G, R, K) on x^ whose results come nearest to those of `weights` on x.
 
         Exact:  w* = w + w (D - C) (C + ridge)**-1, with C the covariance of x^ and D that of x and x^
         """
-        rounding = self._centered(self.cross, self.real_sums) - self._centered(self.gram, self.sums)
-        return weights + np.linalg.solve(self.covariance, (weights @ rounding).swapaxes(1, 2)).swapaxes(1, 2)
+        rounding = self._centered(self.cross, self.reals) - self._centered(self.gram, self.rounded)
+        return weights + np.linalg.solve(self.covariance(ridge), (weights @ rounding).swapaxes(1, 2)).swapaxes(1, 2)
 
-    def bias(self, weights: NDArray[np.float64], rounded: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What (G, R) results of `rounded` weights on x^ lack on the average to those of `weights` on x."""
-        sums = np.einsum("grk,gk->gr", weights, self.real_sums) - np.einsum("grk,gk->gr", rounded, self.sums)
-        return sums / self.count
+    def error(self, weights: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
+        """The squared error of results with `wanted` on x^ against `weights` on x, less what no `wanted` changes."""
+        cross, own = self._centered(self.cross, self.reals), self._centered(self.gram, self.rounded)
+        return float(((wanted @ own - 2 * weights @ cross) * wanted).sum())
 
     def _centered(self, products: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        return products / self.count - sums[:, :, None] * self.sums[:, None, :] / self.count**2
+        return products / self.count - sums[:, :, None] * self.rounded[:, None, :] / self.count**2
 
 
 def moments_of(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from intsim.backends import load_backend
-from intsim.calibrate import Settings, moments, mse
+from intsim.calibrate import Settings, mse
 from intsim.calibrate.decided import DecidedNetwork
 from intsim.calibrate.least_squares import Fit, descend, fit
 from intsim.calibrate.method import METHODS
-from intsim.calibrate.moments import Moments, moments_of
+from intsim.calibrate.moments import RIDGES, Moments, moments_of
 from intsim.calibrate.nearest import Rows, decide_nearest, rounding_to
 from intsim.calibrate.options import parse_options
 from intsim.calibrate.values import Values
@@ -107,10 +107,9 @@ def moments_on(layer: nn.Conv2d, images: Tensor) -> tuple[Moments, Tensor]:
         {"kernel_size": (2, 3), "dilation": 2, "groups": 4},
     ],
 )
-def test_the_moments_say_what_a_convolution_of_codes_loses(how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_moments_say_what_a_convolution_of_codes_loses(how: Any) -> None:
     torch.manual_seed(0)
     layer, images = nn.Conv2d(4, 8, **how), torch.rand(6, 4, 9, 10) - 0.3
-    monkeypatch.setattr(moments, "RIDGE", 0.0)
     read, rounded = moments_on(layer, images)
     assert (rounded != images).any()
 
@@ -122,14 +121,14 @@ def test_the_moments_say_what_a_convolution_of_codes_loses(how: Any, monkeypatch
 
     layer.double()
     real = results(images, layer.weight)
-    wanted = read.wanted(rows(layer.weight))
+    wanted = read.whole.wanted(rows(layer.weight), ridge=0.0)
     nearest = torch.from_numpy(wanted).reshape(layer.weight.shape)
     least = (real - results(rounded, nearest)).var(1, correction=0)
     for change in (0.0, 0.1, 0.3):
         weight = layer.weight + change * torch.randn_like(layer.weight)
         lost = real - results(rounded, weight)
         error = wanted - rows(weight)
-        found = np.einsum("grk,gkl,grl->gr", error, read.covariance, error).ravel()
+        found = np.einsum("grk,gkl,grl->gr", error, read.whole.covariance(ridge=0.0), error).ravel()
         np.testing.assert_allclose(found, (lost.var(1, correction=0) - least).detach(), rtol=1e-5, atol=1e-9)
         bias = read.bias(rows(layer.weight), rows(weight)).ravel()
         np.testing.assert_allclose(bias, lost.mean(1).detach(), rtol=1e-5, atol=1e-9)
@@ -139,7 +138,24 @@ def test_codes_that_say_all_there_is_are_wanted_as_they_are() -> None:
     read, random = Moments(), np.random.default_rng(0)
     rows, weights = random.normal(size=(2, 50, 4)), random.normal(size=(2, 3, 4))
     read.add(rows, rows)
-    np.testing.assert_allclose(read.wanted(weights), weights)
+    np.testing.assert_allclose(read.whole.wanted(weights, ridge=0.1), weights)
+
+
+@pytest.mark.parametrize(("images", "ridge"), [(400, 0.01), (4, 1.0)])
+def test_few_images_are_not_believed(images: int, ridge: float) -> None:
+    """Inputs that arrive with much noise: what to make of it takes more positions than inputs to know."""
+    read, random = Moments(), np.random.default_rng(0)
+    for _ in range(images):
+        reals = random.normal(size=(1, 10, 30)) * np.geomspace(0.1, 3, 30)
+        read.add(reals, reals + random.normal(size=reals.shape))
+    weights = random.normal(size=(1, 8, 30))
+    assert read.ridge(weights) == ridge
+    fresh, (one, _) = Moments(), read.halves
+    fresh.add(
+        reals := random.normal(size=(1, 9999, 30)) * np.geomspace(0.1, 3, 30), reals + random.normal(size=reals.shape)
+    )
+    errors = [fresh.whole.error(weights, one.wanted(weights, value)) for value in (0.01, 1.0)]
+    assert errors[0] < errors[1] if ridge == 0.01 else errors[1] < errors[0]
 
 
 class Narrowing(nn.Module):
@@ -174,7 +190,7 @@ def test_what_layers_read_is_rounded_as_often_as_their_codes_are() -> None:
         pooled = nn.functional.max_pool2d(rounded(stream + network.second(stream), "add.u2"), 2)
     found = moments_of(problem.placed.open_layers, problem, quantizers)
     for name, reads in (("second", rounded(stream, "first.u3", "first.u2")), ("third", pooled)):
-        np.testing.assert_allclose(found[name].sums[0], reads.double().sum((0, 2, 3)), rtol=1e-6)
+        np.testing.assert_allclose(found[name].whole.rounded[0], reads.double().sum((0, 2, 3)), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("power_of_two", "symmetric"), [(False, False), (True, False), (False, True), (True, True)])
@@ -194,7 +210,8 @@ def test_grids_are_fitted_with_the_codes(power_of_two: bool, symmetric: bool) ->
     assert found.type.integer.scale.power_of_two == power_of_two
     assert any(found.type.integer.zero_point) != symmetric
     before, after = (
-        error_of(weight.reshape(2, 6, 18), value.reals.reshape(2, 6, 18), read.covariance) for value in (start, found)
+        error_of(weight.reshape(2, 6, 18), value.reals.reshape(2, 6, 18), read.whole.covariance(RIDGES[0]))
+        for value in (start, found)
     )
     assert (after <= before * (1 + 1e-9)).all() and after.sum() < 0.4 * before.sum()
 
