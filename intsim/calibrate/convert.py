@@ -30,17 +30,19 @@ ORDERS: tuple[str, ...] = get_args(Order)
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = (torch.relu, torch.relu_, F.relu, F.relu_, F.relu6)
 _RELU_METHODS = ("relu", "relu_")
-_KEEP_SIGNS = (
+_SIGN_KEEPING_MODULES = (
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d, nn.Flatten,
-    nn.Identity, nn.ZeroPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle, nn.Upsample,
+    nn.Identity, nn.ZeroPad2d, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle,
 )  # fmt: skip
-_KEEPING_SIGNS = (
+_SIGN_KEEPING_CALLS = (
     F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.dropout, torch.flatten, torch.cat,
-    torch.concat, torch.add, operator.add, operator.iadd, operator.getitem, torch.mean, torch.chunk, torch.split,
-    torch.reshape, torch.permute, torch.transpose, "flatten", "reshape", "view", "mean", "contiguous", "permute",
-    "transpose", "chunk", "split", "add", "add_", "squeeze", "unsqueeze",
+    torch.concat, operator.getitem, torch.mean, torch.chunk, torch.split, torch.reshape, torch.permute, torch.transpose,
+    "flatten", "reshape", "view", "mean", "contiguous", "permute", "transpose", "chunk", "split", "squeeze",
+    "unsqueeze",
 )  # fmt: skip
 """Of values that are not negative all results are not: modules, and functions and methods."""
+_ADDITIONS = (torch.add, operator.add, operator.iadd, "add", "add_")
+"""So are these, but for a constant or a factor that may be negative."""
 
 
 def convert(
@@ -162,7 +164,12 @@ def _is_non_negative(value: fx.Node) -> bool:
     """Whether a value cannot be negative: a ReLU's, and what only selects, averages, adds or joins such values."""
     if _is_relu(value) or isinstance(_module(value), nn.Sigmoid | nn.Hardsigmoid):
         return True
-    keeps = isinstance(_module(value), _KEEP_SIGNS) if value.op == "call_module" else value.target in _KEEPING_SIGNS
+    if value.op == "call_module":
+        keeps = isinstance(_module(value), _SIGN_KEEPING_MODULES)
+    elif value.target in _ADDITIONS:
+        keeps = all(isinstance(operand, fx.Node) for operand in value.args) and not value.kwargs
+    else:
+        keeps = value.target in _SIGN_KEEPING_CALLS
     return keeps and bool(value.all_input_nodes) and all(map(_is_non_negative, value.all_input_nodes))
 
 

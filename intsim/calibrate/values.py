@@ -60,17 +60,9 @@ class Values:
 
     def forget_before(self, node: FloatNode) -> None:
         """The same for what no layer with weights behind this node will be computed from."""
-        position = {other.name: i for i, other in enumerate(self.graph.nodes)}
-        behind = [layer for layer in self.graph.weighted if position[layer.name] > position[node.name]]
-        pending, needed, seen = [name for layer in behind for name in layer.inputs], set[str](), set[str]()
-        while pending:
-            name = pending.pop()
-            if name in self.kept:
-                needed.add(name)
-            elif name not in seen:
-                seen.add(name)
-                pending.extend(self.graph.by_name[name].inputs)
-        self.forget_all_but(needed)
+        nodes = self.graph.nodes
+        behind = {other.name for other in nodes[nodes.index(node) + 1 :]}
+        self.forget_all_but({name for layer in self.graph.weighted if layer.name in behind for name in layer.inputs})
 
     def _nodes_behind(self, names: Iterable[str]) -> list[FloatNode]:
         """What is computed for these names, from what is kept."""

@@ -166,6 +166,22 @@ def test_no_codes_are_kept_for_what_is_never_negative() -> None:
     assert len(quantizers) == 3 and {m.low for m in quantizers} == {0}
 
 
+class Shifted(nn.Module):
+    """A constant takes what comes of a ReLU below zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.head = nn.Linear(3, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.inner(torch.relu(self.stem(x)) + -0.5))
+
+
+def test_a_sum_with_a_constant_may_be_negative() -> None:
+    (quantizer,) = (m for m in convert(Shifted(), 2, 2, "lsq").modules() if isinstance(m, StepQuantizer))
+    assert quantizer.low == -2
+
+
 @pytest.mark.parametrize("order", ["ordinary", "paper"])
 def test_the_papers_nonlinearity_knows_its_channels(order: str) -> None:
     converted = convert(Pooled(), 2, 2, rprelu=True, order=order)  # type: ignore[arg-type]
