@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intsim.cli.options import Data, Json, parse_assignments
+from intsim.cli.options import Data, Json, Seed, parse_assignments
 from intsim.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def allocate(
     rank: Annotated[
         int, typer.Option(min=0, metavar="N", help="Measure N random allocations too: how well the loss ranks them.")
     ] = 0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> int:
     """Choose the widths of every layer: the least loss within all budgets, proven optimal."""

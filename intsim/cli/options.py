@@ -12,6 +12,18 @@ Data = Annotated[
     str,
     typer.Option("--data", metavar="DATA", help="path/file.py:callable, package.module:callable or an .npz file."),
 ]
+InputKind = Annotated[
+    str, typer.Option(metavar="float32|u8", help="u8: the model takes pixels, normalized by its first layer.")
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel; 0 if not given."),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel; 1 if not given."),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of everything random.")]
 BackendName = Annotated[
     str, typer.Option("--backend", metavar="native|numba|reference", help="What runs the integer graph.")
 ]

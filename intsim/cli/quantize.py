@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intsim.cli.options import Data, Json, parse_assignments
+from intsim.cli.options import Data, InputKind, Json, Mean, Seed, Std, parse_assignments
 
 if TYPE_CHECKING:
     from intsim.ir.graph import Graph
@@ -40,18 +40,10 @@ def quantize(
         typer.Option(metavar="none|batchnorm|bias|both", help="Correct scales and biases after the method."),
     ] = "none",
     profile: Annotated[str, typer.Option(metavar="torch", help="Whose rounding rules.")] = "torch",
-    input: Annotated[
-        str, typer.Option(metavar="float32|u8", help="u8: the model takes pixels, normalized by its first layer.")
-    ] = "float32",
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel; 0 if not given."),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel; 1 if not given."),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    input: InputKind = "float32",
+    mean: Mean = None,
+    std: Std = None,
+    seed: Seed = 0,
     options: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the method; repeatable."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intsim.cli.options import Data, Json
+from intsim.cli.options import Data, InputKind, Json, Mean, Seed, Std
 from intsim.cli.quantize import parse_numbers
 
 
@@ -40,18 +40,10 @@ def train(
     ] = "threshold",
     first_last_bits: Annotated[int, typer.Option(metavar="2..8", help="Widths in the first and the last layer.")] = 8,
     residual_bits: Annotated[int, typer.Option(metavar="2..8", help="Width of what additions read and make.")] = 8,
-    input: Annotated[
-        str, typer.Option(metavar="float32|u8", help="u8: the model takes pixels, normalized by its first layer.")
-    ] = "float32",
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="M,..", help="With --input u8: of pixels / 255, for each channel; 0 if not given."),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="S,..", help="With --input u8: of pixels / 255, for each channel; 1 if not given."),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
+    input: InputKind = "float32",
+    mean: Mean = None,
+    std: Std = None,
+    seed: Seed = 0,
     resume: Annotated[
         Path | None,
         typer.Option(
