@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from intsim.errors import CalibrationError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from intsim.calibrate.method import Problem
+    from intsim.calibrate.settings import Settings
     from intsim.calibrate.simulation import Simulation
+    from intsim.ir.float_graph import FloatGraph
 
 STATE, STOPPED = "state.safetensors", "stopped.safetensors"
 
@@ -22,7 +26,8 @@ class Checkpoint:
 
     def __init__(self, problem: Problem):
         self.folder = problem.resume
-        self.key = "" if self.folder is None else _key(problem)
+        untuned = replace(problem.settings, tune="none")  # tuning comes after it and may differ
+        self.key = "" if self.folder is None else digest_of(untuned, problem.placed.graph, problem.inputs)
 
     def load(self, simulation: Simulation) -> tuple[int, dict[str, str]]:
         """Bring the parameters to where they were; the number of finished units, and their notes.
@@ -66,14 +71,14 @@ class Checkpoint:
         return f" (the last good state is in {self.folder / STOPPED})"
 
 
-def _key(problem: Problem) -> str:
-    """A digest of everything that decides the result; tuning comes after it and may differ."""
-    options = dict(sorted(problem.settings.options.items()))
-    digest = hashlib.sha256(repr(replace(problem.settings, tune="none", options=options)).encode())
-    for node in problem.placed.graph.nodes:
-        digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)}".encode())
+def digest_of(settings: Settings, graph: FloatGraph, inputs: Iterable[Tensor]) -> str:
+    """Of everything that decides a calibration's result."""
+    options = dict(sorted(settings.options.items()))
+    digest = hashlib.sha256(repr(replace(settings, options=options)).encode())
+    for node in graph.nodes:
+        digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)} {node.grid}".encode())
         for array in node.arrays.values():
             digest.update(array.tobytes())
-    for tensor in problem.inputs:
+    for tensor in inputs:
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()

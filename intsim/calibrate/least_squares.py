@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from intsim.calibrate import mse
 from intsim.calibrate.method import Decision, Problem, method
-from intsim.calibrate.moments import Moments, moments_of
+from intsim.calibrate.moments import ReadMoments, moments_of
 from intsim.calibrate.nearest import SMALLEST_SHARE, Rows, decide_nearest, round_scales
 from intsim.calibrate.settings import Settings
 from intsim.dtypes import IntType
@@ -89,7 +89,7 @@ def _fit_in_sequence(problem: Problem, start: Decision, layers: Sequence[FloatNo
     weights, biases = dict(start.weights), dict(start.biases)
     generator = torch.Generator().manual_seed(problem.settings.seed)
     for done, node in enumerate(layers, start=1):
-        read, name = Moments(), node.name
+        read, name = ReadMoments(), node.name
         (arrived,), (reals,) = values.get(node.inputs), floats.get(node.inputs)
         read.look(node, reals, arrived, generator)
         weights[name], biases[name] = fit_layer(node, start.weights[name], read, problem)
@@ -100,7 +100,7 @@ def _fit_in_sequence(problem: Problem, start: Decision, layers: Sequence[FloatNo
     return replace(start, weights=weights, biases=biases)
 
 
-def fit_layer(node: FloatNode, start: Value, read: Moments, problem: Problem) -> tuple[Value, NDArray[np.float64]]:
+def fit_layer(node: FloatNode, start: Value, read: ReadMoments, problem: Problem) -> tuple[Value, NDArray[np.float64]]:
     """The codes of a layer's weights, and its bias, by least squares."""
     weight = node.arrays["weight"]
     bias = node.arrays.get("bias", np.zeros(len(weight), np.float32))
@@ -108,7 +108,7 @@ def fit_layer(node: FloatNode, start: Value, read: Moments, problem: Problem) ->
     return fitted, bias + read.bias(_grouped(weight, read), _grouped(fitted.reals, read)).ravel()
 
 
-def fit(weight: NDArray[np.floating], start: Value, read: Moments, settings: Settings) -> Value:
+def fit(weight: NDArray[np.floating], start: Value, read: ReadMoments, settings: Settings) -> Value:
     """The weights (O, ...) of a layer on grids near those of `start`, with no larger error of its results than there.
 
     Exact:  least e = d C d' with d = w* - w^ for every output (moments.py), C the covariance of what it reads, over
@@ -213,7 +213,7 @@ def _zero_points(
         yield np.clip(zeros, element.min, element.max).astype(np.int64)
 
 
-def _grouped(weight: NDArray[np.floating], read: Moments) -> NDArray[np.float64]:
+def _grouped(weight: NDArray[np.floating], read: ReadMoments) -> NDArray[np.float64]:
     """Weights (O, ...) as (G, O / G, K)."""
     groups, size = read.shape
     return weight.astype(np.float64).reshape(groups, -1, size)

@@ -29,7 +29,7 @@ everywhere, and 64.7 % with 0.2.
 """
 
 
-class Moments:
+class ReadMoments:
     """Moments of what the outputs of a layer read: x in the float network, and x^ once it is rounded.
 
     They are kept for two halves of the images, so that one can say what the other promises too much.
@@ -133,12 +133,12 @@ class _Sums:
 
 def moments_of(
     layers: Sequence[FloatNode], problem: Problem, quantizers: Mapping[str, Quantizer]
-) -> dict[str, Moments]:
+) -> dict[str, ReadMoments]:
     """Of what these layers of the float network read, over all calibration data, rounded by the quantizers."""
     import torch
 
     graph = problem.placed.graph
-    found = {node.name: Moments() for node in layers}
+    found = {node.name: ReadMoments() for node in layers}
     generator = torch.Generator().manual_seed(problem.settings.seed)
 
     def visit(name: str, value: Tensor) -> None:

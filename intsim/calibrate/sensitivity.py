@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intsim.backends import load_backend
+from intsim.calibrate.checkpoint import digest_of
 from intsim.calibrate.finish import finish
 from intsim.calibrate.method import Decision, Problem, method_of
 from intsim.calibrate.observers import check_inputs, observe
@@ -75,14 +76,7 @@ class Variants:
     @cached_property
     def key(self) -> str:
         """A digest of everything that decides a network, besides its widths."""
-        digest = hashlib.sha256(repr(self.settings).encode())
-        for node in self.graph.nodes:
-            digest.update(f"{node.name} {node.op} {node.inputs} {dict(node.attributes)} {node.grid}".encode())
-            for array in node.arrays.values():
-                digest.update(array.tobytes())
-        for tensor in self.inputs:
-            digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()[:32]
+        return digest_of(self.settings, self.graph, self.inputs)[:32]
 
     def quantized(self, widths: Mapping[str, LayerWidths]) -> QuantizedGraph:
         """The network with these layers at these widths, and the others at 8 bits."""

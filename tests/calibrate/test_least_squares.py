@@ -17,7 +17,7 @@ from intsim.calibrate import Settings, mse
 from intsim.calibrate.decided import DecidedNetwork
 from intsim.calibrate.least_squares import Fit, descend, fit
 from intsim.calibrate.method import METHODS
-from intsim.calibrate.moments import RIDGES, Moments, moments_of
+from intsim.calibrate.moments import RIDGES, ReadMoments, moments_of
 from intsim.calibrate.nearest import Rows, decide_nearest, rounding_to
 from intsim.calibrate.options import parse_options
 from intsim.calibrate.values import Values
@@ -87,7 +87,7 @@ def test_a_better_row_takes_the_place_of_a_worse_one() -> None:
     assert best.codes[0, :, 0].tolist() == [5, 7] and best.error.tolist() == [[1, 1]]
 
 
-def moments_on(layer: nn.Conv2d, images: Tensor) -> tuple[Moments, Tensor]:
+def moments_on(layer: nn.Conv2d, images: Tensor) -> tuple[ReadMoments, Tensor]:
     """What the method sees of a layer, which is the only one of its network, and what that reads: codes of 3 bits."""
     settings = Settings(weight_bits=4, act_bits=3, first_last_bits=3)
     problem = problem_on(capture(nn.Sequential(layer), images[:2]), settings, images)
@@ -135,7 +135,7 @@ def test_the_moments_say_what_a_convolution_of_codes_loses(how: Any) -> None:
 
 
 def test_codes_that_say_all_there_is_are_wanted_as_they_are() -> None:
-    read, random = Moments(), np.random.default_rng(0)
+    read, random = ReadMoments(), np.random.default_rng(0)
     rows, weights = random.normal(size=(2, 50, 4)), random.normal(size=(2, 3, 4))
     read.add(rows, rows)
     np.testing.assert_allclose(read.whole.wanted(weights, ridge=0.1), weights)
@@ -144,13 +144,13 @@ def test_codes_that_say_all_there_is_are_wanted_as_they_are() -> None:
 @pytest.mark.parametrize(("images", "ridge"), [(400, 0.01), (4, 1.0)])
 def test_few_images_are_not_believed(images: int, ridge: float) -> None:
     """Inputs that arrive with much noise: what to make of it takes more positions than inputs to know."""
-    read, random = Moments(), np.random.default_rng(0)
+    read, random = ReadMoments(), np.random.default_rng(0)
     for _ in range(images):
         reals = random.normal(size=(1, 10, 30)) * np.geomspace(0.1, 3, 30)
         read.add(reals, reals + random.normal(size=reals.shape))
     weights = random.normal(size=(1, 8, 30))
     assert read.ridge(weights) == ridge
-    fresh, (one, _) = Moments(), read.halves
+    fresh, (one, _) = ReadMoments(), read.halves
     fresh.add(
         reals := random.normal(size=(1, 9999, 30)) * np.geomspace(0.1, 3, 30), reals + random.normal(size=reals.shape)
     )
@@ -196,7 +196,7 @@ def test_what_layers_read_is_rounded_as_often_as_their_codes_are() -> None:
 @pytest.mark.parametrize(("power_of_two", "symmetric"), [(False, False), (True, False), (False, True), (True, True)])
 def test_grids_are_fitted_with_the_codes(power_of_two: bool, symmetric: bool) -> None:
     random = np.random.default_rng(1)
-    weight, read = random.normal(size=(12, 2, 3, 3)), Moments()
+    weight, read = random.normal(size=(12, 2, 3, 3)), ReadMoments()
     rows = random.normal(size=(2, 400, 18)) @ (random.normal(size=(2, 18, 18)) + 2)
     read.add(rows, rows)
     scales = np.full(12, 0.5) if power_of_two else np.full(12, 0.45)
@@ -218,7 +218,7 @@ def test_grids_are_fitted_with_the_codes(power_of_two: bool, symmetric: bool) ->
 
 def test_one_grid_for_all_outputs_stays() -> None:
     random = np.random.default_rng(2)
-    weight, read = random.normal(size=(4, 6)), Moments()
+    weight, read = random.normal(size=(4, 6)), ReadMoments()
     rows = random.normal(size=(1, 100, 6)) @ (random.normal(size=(6, 6)) + 2)
     read.add(rows, rows)
     grid = Grid(IntType(True, 3), Scale.of(0.5), (1,), axis=0)
@@ -228,7 +228,7 @@ def test_one_grid_for_all_outputs_stays() -> None:
 
 
 def test_channels_that_never_differ_keep_their_nearest_codes() -> None:
-    weight, read = np.array([[0.4, -0.9]]), Moments()
+    weight, read = np.array([[0.4, -0.9]]), ReadMoments()
     rows = np.zeros((1, 10, 2))
     read.add(rows, rows)
     grid = Grid(IntType(True, 3), Scale.of(np.array([0.3])), axis=0)
